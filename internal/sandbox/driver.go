@@ -1,0 +1,156 @@
+// Package sandbox runs instances of functions: a Pool of them over a Driver
+// (how they are isolated) and a Guest (how the code inside asks for work).
+package sandbox
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/function"
+)
+
+// Driver makes sandboxes. Its methods may be called from any goroutine.
+type Driver interface {
+	// Name is the word users choose the driver by: "gvisor", "process".
+	Name() string
+
+	// Prepare builds what is slow and shared by all sandboxes of spec (images),
+	// so that Create is fast. It is idempotent and safe to skip.
+	Prepare(ctx context.Context, spec Spec) error
+
+	// Create makes a sandbox that holds no running process yet. The caller
+	// must Close it, even when ctx ends.
+	Create(ctx context.Context, spec Spec) (Sandbox, error)
+
+	// Sweep removes what an earlier node on the same data directory left
+	// behind: processes, mounts, cgroups, interfaces, firewall rules.
+	Sweep(ctx context.Context) error
+
+	// Close removes what the driver itself holds. All sandboxes must have been
+	// closed before.
+	Close() error
+}
+
+// Sandbox is one isolated place with one first process, whose standard input
+// and output are the link to the host and whose standard error is the log.
+type Sandbox interface {
+	// Start runs the first process. It is called once.
+	Start(ctx context.Context) error
+
+	// Link returns the host's ends of the first process's stdin, stdout and
+	// stderr. They support deadlines. The sandbox owns and closes them.
+	Link() (stdin, stdout, stderr *os.File)
+
+	// Pause stops all of the sandbox's CPU use; Resume ends that. Pausing a
+	// paused sandbox, or resuming a running one, is an error.
+	Pause(ctx context.Context) error
+	Resume(ctx context.Context) error
+
+	// Memory returns the memory that the sandbox has in use now and the most
+	// it had so far, in bytes, as its owner would count it (without the
+	// driver's own overhead as far as the driver can tell).
+	Memory() (now, peak int64, err error)
+
+	// Done is closed when the first process has ended or the sandbox has
+	// died; Exit then says how.
+	Done() <-chan struct{}
+	Exit() Exit
+
+	// Close ends everything in the sandbox at once and removes its traces. It
+	// returns when nothing is left. Further calls do nothing.
+	Close() error
+}
+
+// Exit is how a sandbox ended.
+type Exit struct {
+	Code   int  // exit status of the first process, when Signal is 0
+	Signal int  // signal that ended it, or 0
+	OOM    bool // the memory limit ended it
+}
+
+// Spec is what a sandbox is made of. It is a value and is not changed by drivers.
+type Spec struct {
+	ID      string // unique on this node, [a-z0-9-], at most 40 characters
+	Root    Image  // the root file system: language runtime, bootstrap, agent
+	Code    Image  // shown read-only at Paths.Task
+	Process func(Paths) Process
+
+	MemoryMB int // limit for what runs inside
+	TmpMB    int // size of Paths.Tmp
+	MilliCPU int // share and limit, in thousandths of a CPU
+	Pids     int // processes and threads inside
+	Files    int // open files of a process inside
+}
+
+// Image is a read-only file tree that can be had in two forms. Both are built
+// on first use and kept; concurrent calls build once.
+type Image interface {
+	// EROFS returns the path of an uncompressed EROFS image of the tree.
+	EROFS(ctx context.Context) (string, error)
+	// Dir returns the path of a directory that holds the tree.
+	Dir(ctx context.Context) (string, error)
+}
+
+// Paths tells where the parts of a sandbox are, as seen by the code inside. An
+// isolating driver answers with fixed ones; the process driver with the host's.
+type Paths struct {
+	Root    string // "" inside an isolated root; else the host directory that holds Spec.Root's tree
+	Task    string // the function's code
+	Runtime string // our bootstraps and agent
+	Tmp     string // writable
+}
+
+// Process is a sandbox's first process.
+type Process struct {
+	Args []string // Args[0] is an absolute path
+	Env  []string // the whole environment, KEY=value
+	Dir  string   // working directory
+}
+
+// Guest is how the code inside a sandbox asks for work: one per family of
+// runtimes, chosen by the node. Its methods are safe for concurrent use.
+type Guest interface {
+	// Process returns the first process for an instance of v. instance is the
+	// instance's own id (it names its log stream).
+	Process(v *function.Version, instance string, p Paths) (Process, error)
+
+	// Header appends the header of an Invoke frame (see Frame) to dst.
+	Header(dst []byte, v *function.Version, c *Call) []byte
+
+	// Fault words an error that the host found out, as the error document
+	// that the caller of the function gets, and its error type.
+	Fault(f Fault) (body []byte, errorType string)
+}
+
+// Call is one invocation as the guest is told of it.
+type Call struct {
+	RequestID     string
+	Deadline      time.Time
+	InvokedName   string // the name or identifier the caller used, as given by the door
+	TraceID       string // in the door's own format, may be empty
+	ClientContext string // JSON, may be empty
+	Identity      string // JSON, may be empty
+	Payload       []byte
+}
+
+// Fault is what ended an invocation, or an init, without the code's own answer.
+type Fault struct {
+	RequestID string
+	Kind      FaultKind
+	Limit     time.Duration // TimedOut, InitTimedOut: the limit
+	Exit      Exit          // Exited
+	Size, Max int64         // ResponseTooLarge
+}
+
+// FaultKind tells faults apart.
+type FaultKind uint8
+
+// The kinds of fault.
+const (
+	TimedOut         FaultKind = iota + 1 // over the function's time limit
+	Exited                                // the process ended without an answer
+	OutOfMemory                           // the memory limit ended it
+	InitTimedOut                          // over the init time limit
+	ResponseTooLarge                      // the answer is over the limit
+)

@@ -1,0 +1,91 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+)
+
+// A frame is the unit of the link between host and guest, both ways:
+//
+//	u32le length of body | u8 kind | u8 zero | u16le length of header | header | body
+//
+// The header is text: "Name: value" lines, each ended by CRLF, with the names of
+// the guest's own protocol. An Invoke header is what the guest's runtime API
+// answers on its "next" call; a guest that needs no more may copy it verbatim.
+
+// FrameKind says what a frame is for.
+type FrameKind uint8
+
+// From host to guest.
+const (
+	FrameInvoke   FrameKind = 1 // header: the call; body: its payload
+	FrameShutdown FrameKind = 2 // no more calls: end in an orderly way, soon
+)
+
+// From guest to host. Each Invoke is answered by exactly one Response or Failure.
+const (
+	FrameReady     FrameKind = 16 // init is done; the guest waits for its first Invoke
+	FrameInitError FrameKind = 17 // init failed; body: error document; header may have Error-Type
+	FrameResponse  FrameKind = 18 // body: the function's answer
+	FrameFailure   FrameKind = 19 // body: error document; header may have Error-Type
+)
+
+const (
+	framePrefix = 8
+	maxHeader   = math.MaxUint16
+)
+
+// Frame is one message of the link.
+type Frame struct {
+	Kind   FrameKind
+	Header []byte
+	Body   []byte
+}
+
+// AppendFrame appends f's encoding to dst. It panics if the header is over 64 KiB
+// or the body over 4 GiB: callers bound both long before.
+func AppendFrame(dst []byte, f Frame) []byte {
+	if len(f.Header) > maxHeader || int64(len(f.Body)) > math.MaxUint32 {
+		panic("sandbox: frame out of bounds")
+	}
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(f.Body)))
+	dst = append(dst, byte(f.Kind), 0)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(f.Header)))
+	dst = append(dst, f.Header...)
+	return append(dst, f.Body...)
+}
+
+// FrameTooLargeError says that the guest announced a body over the limit. The
+// link is unusable after it.
+type FrameTooLargeError struct{ Size, Max int64 }
+
+func (e *FrameTooLargeError) Error() string {
+	return fmt.Sprintf("frame of %d bytes is over the limit of %d", e.Size, e.Max)
+}
+
+// ReadFrame reads one frame from r. A body over maxBody is not read and gives a
+// *FrameTooLargeError together with the frame's kind; a clean end before the
+// first byte gives io.EOF. What the guest sends is not trusted.
+func ReadFrame(r io.Reader, maxBody int64) (Frame, error) {
+	var p [framePrefix]byte
+	if _, err := io.ReadFull(r, p[:]); err != nil {
+		return Frame{}, err
+	}
+	f := Frame{Kind: FrameKind(p[4])}
+	body := int64(binary.LittleEndian.Uint32(p[:]))
+	if body > maxBody {
+		return f, &FrameTooLargeError{Size: body, Max: maxBody}
+	}
+	header := int(binary.LittleEndian.Uint16(p[6:]))
+	buf := make([]byte, header+int(body))
+	if _, err := io.ReadFull(r, buf); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return f, fmt.Errorf("read frame: %w", err)
+	}
+	f.Header, f.Body = buf[:header:header], buf[header:]
+	return f, nil
+}
