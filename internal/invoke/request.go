@@ -1,0 +1,51 @@
+// Package invoke is the waist of the house: every call of a function goes
+// through it, whatever woke the function. It admits calls, runs them on
+// instances, queues asynchronous ones durably, and accounts for each.
+package invoke
+
+import (
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/meter"
+)
+
+// Limits of a payload in bytes, by default the field's own.
+const (
+	MaxSyncPayload  = 6 << 20 // request and answer of a synchronous call
+	MaxAsyncPayload = 1 << 20 // request of an asynchronous call
+	payloadSlack    = 100     // what the runtime API allows on top for the answer
+)
+
+// Request is one call of a function.
+type Request struct {
+	RequestID     string // unique; the caller's door makes it
+	Function      string // name
+	Qualifier     string // version or alias; "" means the latest
+	InvokedName   string // how the caller named the function, shown to the code; "" lets the guest build it
+	Payload       []byte
+	ClientContext string // JSON, may be empty
+	TraceID       string // in the door's format, may be empty
+	Tail          bool   // the caller wants the end of the log
+}
+
+// Result is a finished call. A function that failed is still a result: its
+// error document is the payload.
+type Result struct {
+	Payload       []byte
+	FunctionError string // "" for success, else how it failed: Handled or Unhandled
+	Version       string // the version that ran
+	LogTail       []byte // last 4 KiB of the call's log, if it was asked for
+	Record        meter.Record
+}
+
+// The ways in which a function fails, as callers see them.
+const (
+	Unhandled = "Unhandled" // an exception, a crash, a timeout
+	Handled   = "Handled"   // an error that the function reported itself
+)
+
+// queued is the durable form of an asynchronous call.
+type queued struct {
+	Request
+	Accepted time.Time
+}
