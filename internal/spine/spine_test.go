@@ -1,0 +1,180 @@
+package spine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+)
+
+func open(t *testing.T, dir string) *Spine {
+	t.Helper()
+	s, err := Open(t.Context(), Config{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestBucketRefusesStaleAndDuplicateWrites(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	b, err := s.Bucket(t.Context(), "things")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if _, _, err := b.Get(ctx, "a"); !errs.Is(err, errs.NotFound) {
+		t.Errorf("Get of a missing key: %v, want not found", err)
+	}
+	rev, err := b.Create(ctx, "a", []byte("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Create(ctx, "a", []byte("2")); !errs.Is(err, errs.Conflict) {
+		t.Errorf("second Create: %v, want conflict", err)
+	}
+	next, err := b.Update(ctx, "a", []byte("3"), rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Update(ctx, "a", []byte("4"), rev); !errs.Is(err, errs.Stale) {
+		t.Errorf("Update at an old revision: %v, want stale", err)
+	}
+	if err := b.Delete(ctx, "a", rev); !errs.Is(err, errs.Stale) {
+		t.Errorf("Delete at an old revision: %v, want stale", err)
+	}
+	if err := b.Delete(ctx, "a", next); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+	if _, _, err := b.Get(ctx, "a"); !errs.Is(err, errs.NotFound) {
+		t.Errorf("Get after Delete: %v, want not found", err)
+	}
+	if _, err := b.Create(ctx, "a", []byte("5")); err != nil {
+		t.Errorf("Create after Delete: %v", err)
+	}
+}
+
+func TestBucketListsByPrefixAndSurvivesReopen(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	b, err := s.Bucket(t.Context(), "things")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []string{"f/a", "f/b", "g/c"} {
+		if _, err := b.Create(t.Context(), k, []byte(k)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+
+	s = open(t, dir)
+	defer s.Close()
+	if b, err = s.Bucket(t.Context(), "things"); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err = b.List(t.Context(), "f/", func(k string, v []byte, _ uint64) error {
+		got = append(got, k+"="+string(v))
+		return nil
+	})
+	slices.Sort(got)
+	if want := []string{"f/a=f/a", "f/b=f/b"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("List = %v, %v, want %v", got, err, want)
+	}
+	stop := errors.New("stop")
+	if err := b.List(t.Context(), "", func(string, []byte, uint64) error { return stop }); err != stop {
+		t.Errorf("List = %v, want the callback's error", err)
+	}
+}
+
+func TestCallsAreRunUntilHandledAndThenGone(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	calls, err := s.Calls(t.Context(), 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 50
+	for i := range n {
+		if err := calls.Put(t.Context(), "f", fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close() // nothing has run: all must be there after reopening
+
+	s = open(t, dir)
+	defer s.Close()
+	if calls, err = s.Calls(t.Context(), 8); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	runs := map[string]int{}
+	err = calls.Run(ctx, func(_ context.Context, body []byte, attempt int) (time.Duration, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		runs[string(body)]++
+		if attempt == 1 && body[0] == '7' {
+			return time.Millisecond, errors.New("once more")
+		}
+		total := 0
+		for _, v := range runs {
+			total += v
+		}
+		if total == n+1 { // "7" twice
+			cancel()
+		}
+		return 0, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) != n || runs["7"] != 2 {
+		t.Errorf("%d calls ran, %d times the failing one; want %d and 2", len(runs), runs["7"], n)
+	}
+	info, err := s.js.Stream(t.Context(), callsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := info.CachedInfo().State.Msgs; left != 0 {
+		t.Errorf("%d calls are left in the queue, want 0", left)
+	}
+}
+
+func TestJournalKeepsOrderAndDropsRepeatedBatches(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	j, err := s.Meter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(from time.Time) (got []string) {
+		t.Helper()
+		if err := j.Read(t.Context(), from, func(b []byte) error { got = append(got, string(b)); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := read(time.Time{}); got != nil {
+		t.Errorf("empty journal reads %v", got)
+	}
+	for _, id := range []string{"a", "b", "b", "c"} {
+		if err := j.Append(t.Context(), id, []byte(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := read(time.Time{}); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("journal reads %v", got)
+	}
+	if got := read(time.Now().Add(time.Hour)); got != nil {
+		t.Errorf("journal from the future reads %v", got)
+	}
+}
