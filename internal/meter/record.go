@@ -3,7 +3,10 @@
 // invocation.
 package meter
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Outcome is how an invocation ended.
 type Outcome string
@@ -30,6 +33,7 @@ type Record struct {
 	Init      time.Duration `json:"init,omitempty"` // of the init phase, 0 on a warm instance
 	Billed    time.Duration `json:"billed"`         // Init + Duration, rounded up to whole milliseconds
 	MemoryMB  int           `json:"mb"`             // configured
+	TmpMB     int           `json:"tmp,omitempty"`  // configured temporary storage
 	PeakBytes int64         `json:"peak"`           // most memory the instance had in use so far
 	Outcome   Outcome       `json:"outcome"`
 	Phases    Phases        `json:"phases,omitzero"`
@@ -41,4 +45,18 @@ type Phases struct {
 	Queue   time.Duration `json:"queue,omitempty"`   // until an instance or the right to start one was there
 	Sandbox time.Duration `json:"sandbox,omitempty"` // creating the sandbox
 	Init    time.Duration `json:"init,omitempty"`    // starting the runtime and the code's own init
+}
+
+// Billed returns the time that an invocation is charged for: the handler's
+// time and the init that this invocation waited for, rounded up together to
+// whole milliseconds. Lambda counts init for every kind of function since
+// August 2025. Negative times, from a clock that was set back, count as zero.
+func Billed(duration, init time.Duration) time.Duration {
+	used := max(duration, 0) + max(init, 0)
+	return (used + time.Millisecond - 1) / time.Millisecond * time.Millisecond
+}
+
+// key tells records apart: a record that was journalled twice counts once.
+func (r *Record) key() string {
+	return r.RequestID + "/" + strconv.Itoa(r.Attempt)
 }
