@@ -152,6 +152,7 @@ func TestRetryAfterUnknownOutcomeKeepsOneCopy(t *testing.T) {
 				go func() { done <- r.Run(ctx) }()
 				addAll(t, r, 0, 5)
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if j.appends != 3 {
 					t.Errorf("%d appends, want 3", j.appends)
 				}
