@@ -1,0 +1,143 @@
+package logs
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// position is a place in a function's log.
+type position struct {
+	segment int   // from 1 on
+	offset  int64 // bytes into the segment
+}
+
+func (p position) before(q position) bool {
+	return p.segment < q.segment || p.segment == q.segment && p.offset < q.offset
+}
+
+const suffix = ".jsonl"
+
+func segmentPath(dir string, n int) string {
+	return filepath.Join(dir, fmt.Sprintf("%08d%s", n, suffix))
+}
+
+// segments returns the numbers of the segments in dir in ascending order. Other
+// files are ignored.
+func segments(dir string) ([]int, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []int
+	for _, f := range files {
+		base, ok := strings.CutSuffix(f.Name(), suffix)
+		if n, err := strconv.Atoi(base); ok && err == nil && n > 0 {
+			list = append(list, n)
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// wholeLines returns the size of the part of a file that ends with a line end.
+// What follows was torn off by a crash.
+func wholeLines(f *os.File) (int64, error) {
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, err
+	}
+	buf := make([]byte, 64<<10)
+	for end > 0 {
+		n := min(int64(len(buf)), end)
+		if _, err := f.ReadAt(buf[:n], end-n); err != nil {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(buf[:n], '\n'); i >= 0 {
+			return end - n + int64(i) + 1, nil
+		}
+		end -= n
+	}
+	return 0, nil
+}
+
+// appendEntry encodes e as one line or, if its text is too long, as several.
+// Its time must be in the years that JSON can hold, up to 9999.
+func appendEntry(dst *bytes.Buffer, e Entry) {
+	enc := json.NewEncoder(dst)
+	enc.SetEscapeHTML(false)
+	for text := e.Text; ; {
+		cut := cutAt(text)
+		e.Text = text[:cut]
+		if err := enc.Encode(e); err != nil {
+			panic("logs: an Entry of this era always marshals: " + err.Error())
+		}
+		if text = text[cut:]; text == "" {
+			return
+		}
+	}
+}
+
+// cutAt returns where to cut text so that the first part holds at most MaxText
+// bytes and no character is cut in two.
+func cutAt(text string) int {
+	if len(text) <= MaxText {
+		return len(text)
+	}
+	for cut := MaxText; cut > MaxText-utf8.UTFMax; cut-- {
+		if utf8.RuneStart(text[cut]) {
+			return cut
+		}
+	}
+	return MaxText
+}
+
+// parseLine returns the entry of a line. Lines that a failed write or a crash
+// damaged give false; the zeros that a failed write can leave before a line are
+// passed over.
+func parseLine(line []byte) (e Entry, ok bool) {
+	line = bytes.TrimLeft(line, "\x00")
+	return e, json.Unmarshal(line, &e) == nil
+}
+
+// readSegment calls fn with each entry of the segment from p on, up to end. A
+// segment that retention removed has none. more is false when fn wants no more.
+func readSegment(dir string, p, end position, fn func(Entry) bool) (more bool, err error) {
+	f, err := os.Open(segmentPath(dir, p.segment))
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	var src io.Reader = f
+	if _, err := f.Seek(p.offset, io.SeekStart); err != nil {
+		return false, err
+	}
+	if p.segment == end.segment {
+		src = io.LimitReader(f, end.offset-p.offset)
+	}
+	r := bufio.NewReaderSize(src, 64<<10)
+	for {
+		line, err := r.ReadBytes('\n')
+		if err == io.EOF { // a torn rest is no entry
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if e, ok := parseLine(line); ok && !fn(e) {
+			return false, nil
+		}
+	}
+}
