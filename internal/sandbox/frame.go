@@ -1,10 +1,14 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"strings"
+	"syscall"
 )
 
 // A frame is the unit of the link between host and guest, both ways:
@@ -88,4 +92,27 @@ func ReadFrame(r io.Reader, maxBody int64) (Frame, error) {
 	}
 	f.Header, f.Body = buf[:header:header], buf[header:]
 	return f, nil
+}
+
+// putBodyLength announces a body that is sent behind an encoded header.
+func putBodyLength(frame []byte, n int) {
+	if int64(n) > math.MaxUint32 {
+		panic("sandbox: frame out of bounds")
+	}
+	binary.LittleEndian.PutUint32(frame, uint32(n))
+}
+
+// headerValue returns the value of the named line of a frame's header, or "".
+func headerValue(header []byte, name string) string {
+	for line := range bytes.Lines(header) {
+		k, v, ok := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(":"))
+		if ok && strings.EqualFold(string(k), name) {
+			return string(bytes.TrimSpace(v))
+		}
+	}
+	return ""
+}
+
+func isBrokenPipe(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }

@@ -1,0 +1,174 @@
+package sandbox
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+)
+
+// powerLimit bounds one pause: a sandbox that doesn't answer in this time is
+// of no use any more.
+const powerLimit = 10 * time.Second
+
+// arm runs do after d, unless the instance is taken before. The caller holds mu.
+func (p *Pool) arm(i *Instance, d time.Duration, do func(*Instance)) {
+	if i.timer != nil {
+		i.timer.Stop()
+	}
+	i.timer = time.AfterFunc(d, func() { do(i) })
+}
+
+// freeze stops an idle instance's CPU use and sets the time of its end.
+func (p *Pool) freeze(i *Instance) {
+	ctx, cancel := context.WithTimeout(p.ctx, powerLimit)
+	defer cancel()
+	err := i.freeze(ctx, func() bool { return p.isIdle(i) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i.state != idle {
+		return
+	}
+	if err != nil {
+		if i.alive() && !p.shut {
+			p.cfg.Log.Error("an idle instance could not be frozen; it is closed", "err", err)
+		}
+		p.remove(i)
+		return
+	}
+	p.arm(i, max(0, p.cfg.KeepAlive-time.Since(i.since)), p.expire)
+}
+
+// expire closes an instance that stayed idle.
+func (p *Pool) expire(i *Instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i.state == idle && time.Since(i.since) >= p.cfg.KeepAlive {
+		p.remove(i)
+	}
+}
+
+func (p *Pool) isIdle(i *Instance) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return i.state == idle
+}
+
+// remove closes an idle instance.
+func (p *Pool) remove(i *Instance) {
+	i.group.idle = slices.DeleteFunc(i.group.idle, func(x *Instance) bool { return x == i })
+	p.discard(i)
+}
+
+// Retire closes the instances of a fingerprint that is obsolete: idle ones at
+// once, busy ones after their call.
+func (p *Pool) Retire(fingerprint string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.groups[fingerprint]
+	if g == nil {
+		return
+	}
+	g.retired = true
+	delete(p.groups, fingerprint) // should the same code come back, it starts anew
+	for _, i := range g.idle {
+		p.discard(i)
+	}
+	g.idle = nil
+}
+
+// Busy returns how many instances run a call now.
+func (p *Pool) Busy() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busyNow
+}
+
+// InstanceInfo describes an instance for people.
+type InstanceInfo struct {
+	ID          string
+	Function    string
+	Version     string
+	State       string // starting, idle, frozen, busy, closed
+	Since       time.Time
+	MemoryMB    int
+	MemoryBytes int64 // in use now; 0 when not known
+}
+
+// Instances lists all instances, ordered by function and id.
+func (p *Pool) Instances() []InstanceInfo {
+	var all []*Instance
+	var infos []InstanceInfo
+	p.mu.Lock()
+	for i := range p.instances {
+		all = append(all, i)
+		infos = append(infos, InstanceInfo{
+			ID: i.ID, Function: i.Version.Function, Version: i.Version.Version,
+			State: i.state.String(), Since: i.since, MemoryMB: i.Version.MemoryMB,
+		})
+	}
+	p.mu.Unlock()
+	for n, i := range all {
+		if infos[n].State != "idle" && infos[n].State != "busy" {
+			continue
+		}
+		infos[n].MemoryBytes, _, _ = i.sb.Memory()
+		if i.isFrozen() && infos[n].State == "idle" {
+			infos[n].State = "frozen"
+		}
+	}
+	slices.SortFunc(infos, func(a, b InstanceInfo) int {
+		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.ID, b.ID))
+	})
+	return infos
+}
+
+// settled wakes Close when nothing is busy any more.
+func (p *Pool) settled() {
+	if p.shut && p.busyNow == 0 {
+		select {
+		case <-p.quiet:
+		default:
+			close(p.quiet)
+		}
+	}
+}
+
+// Close refuses further calls, lets those under way finish until ctx ends, then
+// closes every instance. When it returns nothing of the pool is left.
+func (p *Pool) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.shut = true
+	for _, w := range p.waiting {
+		w.got <- grant{err: errs.Newf(errs.Unavailable, "the node is stopping")}
+		w.g.waiting--
+	}
+	p.waiting = nil
+	for _, g := range p.groups {
+		for _, i := range g.idle {
+			p.discard(i)
+		}
+		g.idle = nil
+	}
+	p.settled()
+	p.mu.Unlock()
+
+	var late error
+	select {
+	case <-p.quiet:
+	case <-ctx.Done():
+		late = errs.Newf(errs.Unavailable, "%d calls were still running and have been cut off", p.Busy())
+	}
+	p.end()
+	p.mu.Lock()
+	for i := range p.instances {
+		if i.state == busy {
+			p.discard(i)
+		}
+	}
+	p.mu.Unlock()
+	p.closing.Wait()
+	return late
+}

@@ -1,0 +1,286 @@
+package sandbox
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/function"
+)
+
+const (
+	linkBuffer   = 8 << 10         // most answers fit in one read
+	inlineBody   = 64 << 10        // bodies up to this are copied behind their header, to save a write
+	exitPatience = 2 * time.Second // how long a broken link waits for the sandbox to say why
+)
+
+// Instance is one sandbox with a runtime in it. Between Acquire and Release it
+// belongs to one caller; the fields below mu's line belong to the pool.
+type Instance struct {
+	ID      string // 32 hexadecimal digits
+	Version *function.Version
+
+	guest  Guest
+	sb     Sandbox
+	stdin  *os.File
+	out    *bufio.Reader
+	stdout *os.File
+	logs   *logReader
+	limit  int64 // of an answer's body, in bytes
+	frame  []byte
+
+	power  sync.Mutex // serialises pause and resume
+	frozen bool       // guarded by power
+
+	start StartTimes // set before the instance is handed out
+
+	// Guarded by Pool.mu.
+	state  state
+	fresh  bool // has not run a call yet
+	broken bool // must not run another call
+	since  time.Time
+	timer  *time.Timer
+	group  *group
+
+	lastPeak atomic.Int64
+}
+
+// StartTimes is what bringing up an instance took.
+type StartTimes struct {
+	Sandbox time.Duration // creating the sandbox
+	Init    time.Duration // from starting the runtime until it was ready
+}
+
+// Answer is how a call ended on an instance.
+type Answer struct {
+	Body      []byte
+	Failed    bool      // the body is an error document
+	ErrorType string    // of a failure, as the guest named it
+	Fault     FaultKind // what the host found out, 0 when the code itself answered
+	Duration  time.Duration
+}
+
+// boot creates the sandbox and runs the runtime's init. On an init that failed
+// by the code's own fault it returns an *InitError. The caller closes i in every
+// case.
+func (i *Instance) boot(ctx context.Context, d Driver, spec Spec, sink LineSink, initLimit time.Duration) error {
+	began := time.Now()
+	sb, err := d.Create(ctx, spec)
+	if sb != nil {
+		i.sb = sb
+	}
+	if err != nil {
+		return fmt.Errorf("create a sandbox for %s: %w", i.Version.Function, err)
+	}
+	var stderr *os.File
+	i.stdin, i.stdout, stderr = sb.Link()
+	i.out = bufio.NewReaderSize(i.stdout, linkBuffer)
+	if i.logs, err = newLogReader(stderr, sink, i); err != nil {
+		return err
+	}
+	started := time.Now()
+	i.start.Sandbox = started.Sub(began)
+	if err := sb.Start(ctx); err != nil {
+		return fmt.Errorf("start the runtime of %s: %w", i.Version.Function, err)
+	}
+	defer context.AfterFunc(ctx, func() { i.stdout.SetReadDeadline(time.Unix(1, 0)) })()
+	i.stdout.SetReadDeadline(started.Add(initLimit))
+	f, err := ReadFrame(i.out, i.limit)
+	i.start.Init = time.Since(started)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	switch {
+	case err != nil:
+		kind := i.diagnose(err)
+		if kind == TimedOut {
+			kind = InitTimedOut
+		}
+		doc, typ := i.guest.Fault(Fault{Kind: kind, Limit: initLimit, Exit: i.exit()})
+		return &InitError{Fault: kind, Document: doc, ErrorType: typ}
+	case f.Kind == FrameInitError:
+		i.logs.drain()
+		return &InitError{Document: f.Body, ErrorType: headerValue(f.Header, "Error-Type")}
+	case f.Kind != FrameReady:
+		return errs.Newf(errs.Internal, "the runtime of %s opened its link with a frame of kind %d", i.Version.Function, f.Kind)
+	}
+	i.stdout.SetReadDeadline(time.Time{})
+	i.logs.drain()
+	return nil
+}
+
+// InitError says that the init of the code failed. It is the function's fault,
+// not the platform's: callers get the document as the function's error.
+type InitError struct {
+	Fault     FaultKind // 0 when the code reported the error itself
+	Document  []byte
+	ErrorType string
+	Times     StartTimes
+}
+
+func (e *InitError) Error() string { return "init failed: " + string(e.Document) }
+
+// Call runs one invocation. The context's end does not stop the code: the call's
+// deadline does. An error means that the call did not begin; the instance is
+// broken then, and the call can be run on another.
+func (i *Instance) Call(ctx context.Context, c *Call) (Answer, error) {
+	if err := i.thaw(ctx); err != nil {
+		i.broken = true
+		return Answer{}, err
+	}
+	i.logs.begin(c.RequestID)
+	began := time.Now()
+	i.stdout.SetReadDeadline(c.Deadline)
+	i.stdin.SetWriteDeadline(c.Deadline)
+	a, err := i.exchange(c)
+	a.Duration = time.Since(began)
+	i.logs.drain()
+	if err != nil {
+		limit := c.Deadline.Sub(began)
+		a = i.fault(c, err, limit, a.Duration)
+	}
+	return a, nil
+}
+
+// exchange sends the call and reads its answer.
+func (i *Instance) exchange(c *Call) (Answer, error) {
+	i.frame = AppendFrame(i.frame[:0], Frame{Kind: FrameInvoke, Header: i.guest.Header(nil, i.Version, c)})
+	putBodyLength(i.frame, len(c.Payload))
+	if len(c.Payload) <= inlineBody {
+		i.frame = append(i.frame, c.Payload...)
+	}
+	if _, err := i.stdin.Write(i.frame); err != nil {
+		return Answer{}, err
+	}
+	if len(c.Payload) > inlineBody {
+		if _, err := i.stdin.Write(c.Payload); err != nil {
+			return Answer{}, err
+		}
+	}
+	f, err := ReadFrame(i.out, i.limit)
+	if err != nil {
+		return Answer{}, err
+	}
+	switch f.Kind {
+	case FrameResponse:
+		return Answer{Body: f.Body}, nil
+	case FrameFailure:
+		return Answer{Body: f.Body, Failed: true, ErrorType: headerValue(f.Header, "Error-Type")}, nil
+	}
+	return Answer{}, fmt.Errorf("frame of kind %d instead of an answer", f.Kind)
+}
+
+// fault words what went wrong on the link, and marks the instance as broken: the
+// code may be in the middle of anything.
+func (i *Instance) fault(c *Call, err error, limit, took time.Duration) Answer {
+	i.broken = true
+	f := Fault{RequestID: c.RequestID, Kind: i.diagnose(err), Limit: limit.Round(time.Millisecond)}
+	var big *FrameTooLargeError
+	if errors.As(err, &big) {
+		f.Kind, f.Size, f.Max = ResponseTooLarge, big.Size, big.Max
+	}
+	f.Exit = i.exit()
+	body, typ := i.guest.Fault(f)
+	return Answer{Body: body, Failed: true, ErrorType: typ, Fault: f.Kind, Duration: took}
+}
+
+// diagnose tells why the link failed. A broken pipe alone doesn't say: it waits
+// a moment for the sandbox's end.
+func (i *Instance) diagnose(err error) FaultKind {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return TimedOut
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) || isBrokenPipe(err) {
+		select {
+		case <-i.sb.Done():
+			i.logs.drain()
+			if i.sb.Exit().OOM {
+				return OutOfMemory
+			}
+		case <-time.After(exitPatience):
+		}
+	}
+	return Exited
+}
+
+// exit returns how the sandbox ended, or a zero Exit while it runs.
+func (i *Instance) exit() Exit {
+	select {
+	case <-i.sb.Done():
+		return i.sb.Exit()
+	default:
+		return Exit{}
+	}
+}
+
+// thaw makes a frozen instance run again.
+func (i *Instance) thaw(ctx context.Context) error {
+	i.power.Lock()
+	defer i.power.Unlock()
+	if !i.frozen {
+		return nil
+	}
+	if err := i.sb.Resume(ctx); err != nil {
+		return fmt.Errorf("resume instance %s: %w", i.ID, err)
+	}
+	i.frozen = false
+	return nil
+}
+
+// freeze stops the instance's CPU use if still reports that it is idle.
+func (i *Instance) freeze(ctx context.Context, still func() bool) error {
+	i.power.Lock()
+	defer i.power.Unlock()
+	if i.frozen || !still() {
+		return nil
+	}
+	if err := i.sb.Pause(ctx); err != nil {
+		return fmt.Errorf("pause instance %s: %w", i.ID, err)
+	}
+	i.frozen = true
+	return nil
+}
+
+func (i *Instance) isFrozen() bool {
+	i.power.Lock()
+	defer i.power.Unlock()
+	return i.frozen
+}
+
+// Peak returns the most memory the instance had in use so far, in bytes. When
+// the driver can't tell any more it is the last figure known.
+func (i *Instance) Peak() int64 {
+	if _, peak, err := i.sb.Memory(); err == nil {
+		i.lastPeak.Store(peak)
+	}
+	return i.lastPeak.Load()
+}
+
+// Start returns what bringing up the instance took, on its first call; later it
+// reports false.
+func (i *Instance) Start() (StartTimes, bool) { return i.start, i.fresh }
+
+// close ends the sandbox. The log is read to its end first.
+func (i *Instance) close() error {
+	if i.sb == nil {
+		return nil
+	}
+	if i.logs != nil {
+		i.logs.drain()
+	}
+	err := i.sb.Close()
+	if i.logs != nil {
+		i.logs.close()
+	}
+	if err != nil {
+		return fmt.Errorf("close instance %s: %w", i.ID, err)
+	}
+	return nil
+}

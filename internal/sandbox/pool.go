@@ -1,0 +1,433 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/function"
+)
+
+// PoolConfig is what a Pool is made of. All fields are required unless they say
+// otherwise.
+type PoolConfig struct {
+	Driver Driver
+	// Plan says how instances of a version are made. It is called off the
+	// hot path, once per start.
+	Plan func(ctx context.Context, v *function.Version) (Plan, error)
+	Sink LineSink
+	Log  *slog.Logger
+
+	KeepAlive   time.Duration // an instance that was idle this long is closed
+	Linger      time.Duration // an instance that was idle this long is frozen until its next call; 0 means at once
+	MemoryMB    int           // budget for the memory limits of all instances together
+	Starts      int           // instances that may be starting at one time
+	InitLimit   time.Duration // for a runtime's first init
+	QueueLimit  time.Duration // a call that found no instance for this long is refused
+	MaxResponse int64         // bytes in an answer
+}
+
+// Plan is how instances of one version are made.
+type Plan struct {
+	Spec  Spec // without ID and Process
+	Guest Guest
+}
+
+// state is where an instance is in its life.
+type state uint8
+
+const (
+	starting state = iota
+	idle
+	busy
+	closed
+)
+
+var stateNames = [...]string{"starting", "idle", "busy", "closed"}
+
+// Pool owns the instances of all functions: it starts them when calls wait,
+// hands the most recently used one out first, freezes and closes idle ones.
+// It is safe for concurrent use.
+type Pool struct {
+	cfg PoolConfig
+	ctx context.Context // ends with the pool: starts under way give up
+	end context.CancelFunc
+
+	closing sync.WaitGroup // instances being started or closed
+
+	mu        sync.Mutex // guards what follows and the pool's part of each Instance
+	groups    map[string]*group
+	instances map[*Instance]struct{}
+	waiting   []*waiter // over all groups, oldest first
+	starts    int       // instances in state starting
+	usedMB    int       // memory of all instances, those being closed too
+	closingMB int       // of usedMB, what is about to be free
+	busyNow   int       // instances in state busy
+	shut      bool
+	quiet     chan struct{} // closed when shut and no instance is busy
+}
+
+// group is the instances of one fingerprint.
+type group struct {
+	key      string
+	version  *function.Version
+	idle     []*Instance // last is most recently used
+	count    int         // instances, in any state
+	starting int
+	waiting  int
+	retired  bool // obsolete: its instances end with their calls
+}
+
+type waiter struct {
+	g     *group
+	since time.Time
+	got   chan grant // buffered: the giver never waits
+}
+
+type grant struct {
+	i   *Instance
+	err error
+}
+
+// NewPool returns a pool that has no instances.
+func NewPool(cfg PoolConfig) *Pool {
+	p := &Pool{cfg: cfg, groups: map[string]*group{}, instances: map[*Instance]struct{}{}, quiet: make(chan struct{})}
+	p.ctx, p.end = context.WithCancel(context.Background())
+	return p
+}
+
+// Acquire returns an instance of v for one call; the caller must Release it. It
+// takes an idle one, else waits for the first to become ready: one that another
+// call frees, or a new one. Errors are of kind Throttled when the machine is
+// full, an *InitError when the code's own init failed, Unavailable when the pool
+// is closed or an instance can't be made.
+func (p *Pool) Acquire(ctx context.Context, v *function.Version) (*Instance, error) {
+	if v.MemoryMB > p.cfg.MemoryMB {
+		return nil, errs.Newf(errs.Invalid, "%s asks for %d MB of memory, but this node has %d MB for all instances together; lower its memory size or raise the node's budget", v.Function, v.MemoryMB, p.cfg.MemoryMB)
+	}
+	p.mu.Lock()
+	if p.shut {
+		p.mu.Unlock()
+		return nil, errs.Newf(errs.Unavailable, "the node is stopping")
+	}
+	g := p.group(v)
+	for len(g.idle) > 0 {
+		i := g.idle[len(g.idle)-1]
+		g.idle = g.idle[:len(g.idle)-1]
+		if i.alive() {
+			p.take(i)
+			p.mu.Unlock()
+			return i, nil
+		}
+		p.discard(i)
+	}
+	w := &waiter{g: g, since: time.Now(), got: make(chan grant, 1)}
+	p.waiting = append(p.waiting, w)
+	g.waiting++
+	p.schedule()
+	p.mu.Unlock()
+	return p.await(ctx, w)
+}
+
+func (p *Pool) await(ctx context.Context, w *waiter) (*Instance, error) {
+	patience := time.NewTimer(p.cfg.QueueLimit)
+	defer patience.Stop()
+	var cause error
+	for {
+		select {
+		case gr := <-w.got:
+			return gr.i, gr.err
+		case <-ctx.Done():
+			cause = &errs.Error{Kind: errs.Unavailable, Message: "the caller stopped waiting for an instance", Err: context.Cause(ctx)}
+		case <-patience.C:
+			p.mu.Lock()
+			comes := w.g.starting > 0
+			p.mu.Unlock()
+			if comes { // its own limit is the init's, not the queue's
+				patience.Reset(p.cfg.QueueLimit)
+				continue
+			}
+			cause = errs.Newf(errs.Throttled, "no room for another instance of %s: all memory for instances is in use", w.g.version.Function).
+				WithReason("CallerRateLimitExceeded").WithRetryAfter(time.Second)
+		}
+		break
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.forget(w) { // it was granted meanwhile
+		gr := <-w.got
+		if gr.err != nil {
+			return nil, gr.err
+		}
+		p.put(gr.i)
+	}
+	return nil, cause
+}
+
+// Release gives an instance back after its call. A broken or retired one is
+// closed.
+func (p *Pool) Release(i *Instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i.fresh = false
+	p.put(i)
+}
+
+// put ends an instance's time with a caller.
+func (p *Pool) put(i *Instance) {
+	p.busyNow--
+	p.settled()
+	if i.broken || p.shut || !i.alive() {
+		p.discard(i)
+		p.schedule()
+		return
+	}
+	p.offer(i)
+}
+
+// offer gives a ready instance to the oldest waiter of its group, or makes it
+// idle; one that is obsolete ends.
+func (p *Pool) offer(i *Instance) {
+	for n, w := range p.waiting {
+		if w.g == i.group {
+			p.waiting = slices.Delete(p.waiting, n, n+1)
+			w.g.waiting--
+			p.take(i)
+			w.got <- grant{i: i}
+			return
+		}
+	}
+	if i.group.retired {
+		p.discard(i)
+		return
+	}
+	i.state, i.since = idle, time.Now()
+	i.group.idle = append(i.group.idle, i)
+	p.arm(i, p.cfg.Linger, p.freeze)
+}
+
+func (p *Pool) take(i *Instance) {
+	i.state = busy
+	p.busyNow++
+	if i.timer != nil {
+		i.timer.Stop()
+	}
+}
+
+// forget removes a waiter and reports whether it was still waiting.
+func (p *Pool) forget(w *waiter) bool {
+	n := slices.Index(p.waiting, w)
+	if n < 0 {
+		return false
+	}
+	p.waiting = slices.Delete(p.waiting, n, n+1)
+	w.g.waiting--
+	return true
+}
+
+func (p *Pool) group(v *function.Version) *group {
+	key := v.Fingerprint()
+	g := p.groups[key]
+	if g == nil {
+		g = &group{key: key, version: v}
+		p.groups[key] = g
+	}
+	return g
+}
+
+// schedule starts instances for those who wait and have none coming, oldest
+// first, as far as the limits on starts and memory allow.
+func (p *Pool) schedule() {
+	covered := map[*group]int{}
+	for _, w := range p.waiting {
+		if p.shut || p.starts >= p.cfg.Starts {
+			return
+		}
+		covered[w.g]++
+		if covered[w.g] <= w.g.starting {
+			continue
+		}
+		if !p.makeRoom(w.g) {
+			continue
+		}
+		p.begin(w.g)
+	}
+}
+
+// makeRoom reports whether an instance of g fits the memory budget; idle
+// instances of others go first, least recently used first.
+func (p *Pool) makeRoom(g *group) bool {
+	need := g.version.MemoryMB
+	if p.usedMB+need <= p.cfg.MemoryMB {
+		return true
+	}
+	var victims []*Instance
+	free := p.cfg.MemoryMB - p.usedMB + p.closingMB
+	for _, o := range p.groups {
+		if o != g {
+			victims = append(victims, o.idle...)
+		}
+	}
+	slices.SortFunc(victims, func(a, b *Instance) int { return a.since.Compare(b.since) })
+	for _, v := range victims {
+		if free >= need {
+			break
+		}
+		v.group.idle = slices.DeleteFunc(v.group.idle, func(x *Instance) bool { return x == v })
+		free += v.Version.MemoryMB
+		p.discard(v)
+	}
+	// Memory of the evicted is counted until they are gone; their end schedules again.
+	return p.usedMB+need <= p.cfg.MemoryMB
+}
+
+// begin starts an instance of g in the background.
+func (p *Pool) begin(g *group) {
+	i := &Instance{ID: newID(), Version: g.version, group: g, state: starting, fresh: true, limit: p.cfg.MaxResponse, since: time.Now()}
+	p.instances[i] = struct{}{}
+	g.count++
+	g.starting++
+	p.starts++
+	p.usedMB += g.version.MemoryMB
+	p.closing.Go(func() {
+		err := p.boot(i)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		g.starting--
+		p.starts--
+		switch {
+		case err != nil:
+			p.discard(i)
+			p.refuse(g, err)
+		case p.shut:
+			p.discard(i)
+		default:
+			p.offer(i)
+		}
+		p.schedule()
+	})
+}
+
+// boot makes an instance. An init that ran out of its time is tried once more,
+// with the time limit of a call, as the field does.
+func (p *Pool) boot(i *Instance) error {
+	err := p.bootOnce(i, p.cfg.InitLimit)
+	var failed *InitError
+	if !errors.As(err, &failed) || failed.Fault != InitTimedOut {
+		return err
+	}
+	if err := i.close(); err != nil {
+		return err
+	}
+	i.sb = nil
+	i.logs = nil
+	return p.bootOnce(i, i.Version.Timeout)
+}
+
+func (p *Pool) bootOnce(i *Instance, limit time.Duration) error {
+	plan, err := p.cfg.Plan(p.ctx, i.Version)
+	if err != nil {
+		return err
+	}
+	i.guest = plan.Guest
+	spec := plan.Spec
+	spec.ID = i.ID[:12]
+	var bad error
+	spec.Process = func(paths Paths) Process {
+		proc, err := plan.Guest.Process(i.Version, i.ID, paths)
+		bad = err
+		return proc
+	}
+	err = i.boot(p.ctx, p.cfg.Driver, spec, p.cfg.Sink, limit)
+	var failed *InitError
+	if errors.As(err, &failed) {
+		failed.Times = i.start
+	}
+	if bad != nil {
+		return bad
+	}
+	return err
+}
+
+// refuse tells the oldest waiter of g that an instance could not be made.
+func (p *Pool) refuse(g *group, err error) {
+	var failed *InitError
+	if !errors.As(err, &failed) {
+		p.cfg.Log.Error("an instance could not be started", "function", g.version.Function, "err", err)
+		if errs.KindOf(err) == errs.Internal {
+			err = &errs.Error{Kind: errs.Unavailable, Message: "an instance could not be started", Err: err}
+		}
+	}
+	for n, w := range p.waiting {
+		if w.g == g {
+			p.waiting = slices.Delete(p.waiting, n, n+1)
+			g.waiting--
+			w.got <- grant{err: err}
+			return
+		}
+	}
+}
+
+// discard closes an instance in the background. Its memory counts until it is gone.
+func (p *Pool) discard(i *Instance) {
+	if i.state == closed {
+		return
+	}
+	i.state = closed
+	p.closingMB += i.Version.MemoryMB
+	if i.timer != nil {
+		i.timer.Stop()
+	}
+	p.closing.Go(func() {
+		err := i.close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.instances, i)
+		i.group.count--
+		p.usedMB -= i.Version.MemoryMB
+		p.closingMB -= i.Version.MemoryMB
+		if err != nil {
+			p.cfg.Log.Error("an instance could not be closed", "instance", i.ID, "err", err)
+		}
+		p.tidy(i.group)
+		p.schedule()
+	})
+}
+
+// tidy forgets a group that has nothing in it.
+func (p *Pool) tidy(g *group) {
+	if g.count == 0 && g.waiting == 0 && p.groups[g.key] == g {
+		delete(p.groups, g.key)
+	}
+}
+
+// alive reports whether the sandbox has not ended.
+func (i *Instance) alive() bool {
+	select {
+	case <-i.sb.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// String names the state for people.
+func (s state) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
