@@ -74,7 +74,7 @@ func (d *fakeDriver) Create(_ context.Context, spec Spec) (Sandbox, error) {
 
 func (sb *fakeSandbox) Start(context.Context) error {
 	go func() {
-		defer sb.end(sb.exit)
+		defer sb.end(Exit{})
 		if sb.d.boots != nil {
 			<-sb.d.boots
 		}
