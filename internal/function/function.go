@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"time"
 )
 
@@ -55,8 +56,15 @@ type Config struct {
 	Tracing      string            `json:"tracing,omitempty"`
 }
 
+// Clone returns a copy of c that shares nothing with it.
+func (c Config) Clone() Config {
+	c.Env = maps.Clone(c.Env)
+	return c
+}
+
 // Version is a function's code and configuration at one point. Only the
-// version named Latest changes; registry methods return copies.
+// version named Latest changes, and a change makes a new Version: what the
+// Registry hands out is shared, and must be cloned before it is edited.
 type Version struct {
 	Function string `json:"function"`
 	Version  string `json:"version"` // Latest, or a number from 1 on
@@ -74,11 +82,38 @@ type Version struct {
 	RuntimeWarning   string       `json:"runtimeWarning,omitempty"`  // why another interpreter than the one named serves it
 	RuntimeResolved  string       `json:"runtimeResolved,omitempty"` // what serves it, e.g. "python3.11 (3.11.7)"
 	LastInvocation   time.Time    `json:"-"`
+
+	// sealed is set by seal: the version that fingerprint was computed for. It
+	// differs from the version's own address in a copy.
+	sealed      *Version
+	fingerprint string
+}
+
+// Clone returns a copy of v that shares nothing with it.
+func (v *Version) Clone() *Version {
+	c := *v
+	c.Config = v.Config.Clone()
+	c.sealed, c.fingerprint = nil, ""
+	return &c
+}
+
+// seal computes the fingerprint once, for a version that will not change any
+// more.
+func (v *Version) seal() *Version {
+	if v.sealed == v {
+		return v // and may be shared already: don't write
+	}
+	v.fingerprint = v.Fingerprint()
+	v.sealed = v
+	return v
 }
 
 // Fingerprint identifies everything that an instance of v is made from: two
 // versions with equal fingerprints can share instances, others never do.
 func (v *Version) Fingerprint() string {
+	if v.sealed == v {
+		return v.fingerprint
+	}
 	key := struct {
 		F, V string
 		C    Config
