@@ -1,0 +1,260 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"iter"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/function"
+	"github.com/mayfly-dev/mayfly/internal/logs"
+	"github.com/mayfly-dev/mayfly/internal/meter"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+)
+
+const maxRecords = 10_000
+
+// Instance is one that runs now.
+type Instance struct {
+	ID          string    `json:"id"`
+	Function    string    `json:"function"`
+	Version     string    `json:"version"`
+	State       string    `json:"state"` // starting, idle, frozen, busy
+	Since       time.Time `json:"since"` // when it came into that state
+	MemoryMB    int       `json:"memoryMB"`
+	MemoryBytes int64     `json:"memoryBytes"` // in use, 0 when not known
+}
+
+// NodeStatus is the answer of GET node.
+type NodeStatus struct {
+	Node
+	UptimeSeconds int64      `json:"uptimeSeconds"`
+	Instances     []Instance `json:"instances"`
+}
+
+// FunctionStatus is the answer of GET functions/{name}/status.
+type FunctionStatus struct {
+	Function        string     `json:"function"`
+	State           string     `json:"state"`
+	StateReason     string     `json:"stateReason,omitempty"`
+	Update          string     `json:"update"`
+	UpdateReason    string     `json:"updateReason,omitempty"`
+	Runtime         string     `json:"runtime"`
+	RuntimeResolved string     `json:"runtimeResolved,omitempty"` // what serves it
+	RuntimeWarning  string     `json:"runtimeWarning,omitempty"`
+	Revision        string     `json:"revision"`
+	Modified        time.Time  `json:"modified"`
+	Instances       []Instance `json:"instances"`
+}
+
+func (d *door) node(w http.ResponseWriter, r *http.Request) error {
+	if err := only(r); err != nil {
+		return err
+	}
+	n := d.Node()
+	if n.Runtimes == nil {
+		n.Runtimes = []Runtime{}
+	}
+	if n.Warnings == nil {
+		n.Warnings = []string{}
+	}
+	return write(w, NodeStatus{
+		Node:          n,
+		UptimeSeconds: int64(time.Since(n.Started).Seconds()),
+		Instances:     d.instances(""),
+	})
+}
+
+// instances lists those of a function, or all.
+func (d *door) instances(function string) []Instance {
+	list := []Instance{}
+	for _, i := range d.Instances.Instances() {
+		if function == "" || i.Function == function {
+			list = append(list, instance(i))
+		}
+	}
+	return list
+}
+
+func instance(i sandbox.InstanceInfo) Instance {
+	return Instance{
+		ID: i.ID, Function: i.Function, Version: i.Version, State: i.State,
+		Since: i.Since, MemoryMB: i.MemoryMB, MemoryBytes: i.MemoryBytes,
+	}
+}
+
+func (d *door) status(w http.ResponseWriter, r *http.Request) error {
+	if err := only(r); err != nil {
+		return err
+	}
+	v, err := d.Functions.Get(r.PathValue("name"), function.Latest)
+	if err != nil {
+		return err
+	}
+	return write(w, FunctionStatus{
+		Function: v.Function, State: string(v.State), StateReason: v.StateReason,
+		Update: string(v.Update), UpdateReason: v.UpdateReason,
+		Runtime: v.Runtime, RuntimeResolved: v.RuntimeResolved, RuntimeWarning: v.RuntimeWarning,
+		Revision: v.Revision, Modified: v.Modified, Instances: d.instances(v.Function),
+	})
+}
+
+func (d *door) usage(w http.ResponseWriter, r *http.Request) error {
+	if err := only(r, "by", "function", "since", "until"); err != nil {
+		return err
+	}
+	q, err := query(r)
+	if err != nil {
+		return err
+	}
+	q.By = meter.By(r.FormValue("by"))
+	bill, err := d.Meter.Bill(r.Context(), q, d.Prices)
+	if err != nil {
+		return err
+	}
+	return write(w, bill)
+}
+
+func (d *door) records(w http.ResponseWriter, r *http.Request) error {
+	if err := only(r, "function", "since", "until", "limit"); err != nil {
+		return err
+	}
+	q, err := query(r)
+	if err != nil {
+		return err
+	}
+	if s := r.FormValue("limit"); s != "" {
+		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 1 || q.Limit > maxRecords {
+			return errs.Newf(errs.Invalid, "limit must be a number from 1 to %d, not %q", maxRecords, s)
+		}
+	}
+	list, err := d.Meter.Records(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return write(w, struct {
+		Records []meter.Record `json:"records"`
+	}{append([]meter.Record{}, list...)})
+}
+
+// logs answers with one entry a line. With follow=1 it goes on until the caller
+// leaves; the last line is a Problem if reading failed on the way.
+func (d *door) logs(w http.ResponseWriter, r *http.Request) error {
+	if err := only(r, "since", "until", "follow", "request", "contains"); err != nil {
+		return err
+	}
+	q, err := query(r)
+	if err != nil {
+		return err
+	}
+	follow, err := flag(r, "follow")
+	if err != nil {
+		return err
+	}
+	name := r.PathValue("function")
+	_, missing := d.Functions.Get(name, function.Latest)
+	if missing != nil && (follow || !errs.Is(missing, errs.NotFound)) {
+		return missing
+	}
+	f := logs.Filter{Since: q.Since, Until: q.Until, RequestID: r.FormValue("request"), Contains: r.FormValue("contains")}
+	if follow {
+		return d.stream(w, r, d.Logs.Follow(r.Context(), name, f), true, nil)
+	}
+	return d.stream(w, r, d.Logs.Query(r.Context(), name, f), false, missing)
+}
+
+// stream writes entries as they come. If there is none the answer is the error
+// empty: a function that is gone still has its log, but not every name does.
+func (d *door) stream(w http.ResponseWriter, r *http.Request, entries iter.Seq2[logs.Entry, error], live bool, empty error) error {
+	out := http.NewResponseController(w)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	begun := false
+	begin := func() error {
+		begun = true
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		w.WriteHeader(http.StatusOK)
+		if !live {
+			return nil
+		}
+		if err := out.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		return out.Flush()
+	}
+	if live {
+		if err := begin(); err != nil {
+			return errors.Join(errStarted, err)
+		}
+	}
+	for e, err := range entries {
+		switch {
+		case err != nil && !begun:
+			return err
+		case err != nil:
+			_, p := d.problem(r, err)
+			return errors.Join(errStarted, enc.Encode(p))
+		case !begun:
+			begin() // does nothing that can fail
+		}
+		if err := enc.Encode(e); err != nil {
+			return errors.Join(errStarted, err)
+		}
+		if live {
+			if err := out.Flush(); err != nil {
+				return errors.Join(errStarted, err)
+			}
+		}
+	}
+	if !begun {
+		if empty != nil {
+			return empty
+		}
+		begin()
+	}
+	return nil
+}
+
+// only refuses parameters that the call doesn't have: a misspelt one would
+// silently select too much.
+func only(r *http.Request, names ...string) error {
+	if err := r.ParseForm(); err != nil {
+		return errs.Newf(errs.Invalid, "the query is malformed: %w", err)
+	}
+	for name := range r.Form {
+		if !slices.Contains(names, name) && !strings.HasPrefix(name, "X-Amz-") {
+			return errs.Newf(errs.Invalid, "there is no parameter %q here", name)
+		}
+	}
+	return nil
+}
+
+func query(r *http.Request) (q meter.Query, err error) {
+	q.Function = r.FormValue("function")
+	for name, t := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
+		s := r.FormValue(name)
+		if s == "" {
+			continue
+		}
+		if *t, err = time.Parse(time.RFC3339Nano, s); err != nil {
+			return q, errs.Newf(errs.Invalid, "%s must be a time such as 2026-11-23T04:05:06Z, not %q", name, s)
+		}
+	}
+	return q, nil
+}
+
+func flag(r *http.Request, name string) (bool, error) {
+	switch s := r.FormValue(name); s {
+	case "", "0", "false":
+		return false, nil
+	case "1", "true":
+		return true, nil
+	default:
+		return false, errs.Newf(errs.Invalid, "%s must be 0 or 1, not %q", name, s)
+	}
+}
