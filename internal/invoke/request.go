@@ -11,9 +11,9 @@ import (
 
 // Limits of a payload in bytes, by default the field's own.
 const (
-	MaxSyncPayload  = 6 << 20 // request and answer of a synchronous call
-	MaxAsyncPayload = 1 << 20 // request of an asynchronous call
-	payloadSlack    = 100     // what the runtime API allows on top for the answer
+	MaxSyncPayload  = 6 << 20     // request of a synchronous call
+	MaxAsyncPayload = 1 << 20     // request of an asynchronous call
+	MaxAnswer       = 6<<20 + 100 // answer of a call
 )
 
 // Request is one call of a function.
@@ -32,17 +32,15 @@ type Request struct {
 // error document is the payload.
 type Result struct {
 	Payload       []byte
-	FunctionError string // "" for success, else how it failed: Handled or Unhandled
+	FunctionError string // "" for success, else Unhandled
 	Version       string // the version that ran
 	LogTail       []byte // last 4 KiB of the call's log, if it was asked for
 	Record        meter.Record
 }
 
-// The ways in which a function fails, as callers see them.
-const (
-	Unhandled = "Unhandled" // an exception, a crash, a timeout
-	Handled   = "Handled"   // an error that the function reported itself
-)
+// Unhandled is how a function fails when its code raised an error, crashed, or
+// ran out of time or memory.
+const Unhandled = "Unhandled"
 
 // queued is the durable form of an asynchronous call.
 type queued struct {

@@ -41,6 +41,14 @@ func (p *Pool) freeze(i *Instance) {
 	p.arm(i, max(0, p.cfg.KeepAlive-time.Since(i.since)), p.expire)
 }
 
+// thaw makes an instance run again that may be frozen. It takes its own time,
+// not its caller's: a caller that leaves must not leave a half-thawed instance.
+func (p *Pool) thaw(i *Instance) error {
+	ctx, cancel := context.WithTimeout(p.ctx, powerLimit)
+	defer cancel()
+	return i.thaw(ctx)
+}
+
 // expire closes an instance that stayed idle.
 func (p *Pool) expire(i *Instance) {
 	p.mu.Lock()

@@ -65,6 +65,7 @@ type Answer struct {
 	ErrorType string    // of a failure, as the guest named it
 	Fault     FaultKind // what the host found out, 0 when the code itself answered
 	Duration  time.Duration
+	Log       []byte // end of what the code wrote to its log; valid until the instance's next call
 }
 
 // boot creates the sandbox and runs the runtime's init. On an init that failed
@@ -127,14 +128,9 @@ type InitError struct {
 
 func (e *InitError) Error() string { return "init failed: " + string(e.Document) }
 
-// Call runs one invocation. The context's end does not stop the code: the call's
-// deadline does. An error means that the call did not begin; the instance is
-// broken then, and the call can be run on another.
-func (i *Instance) Call(ctx context.Context, c *Call) (Answer, error) {
-	if err := i.thaw(ctx); err != nil {
-		i.broken = true
-		return Answer{}, err
-	}
+// Call runs one invocation. Nothing but the call's deadline stops the code; an
+// instance that broke is closed when it is released.
+func (i *Instance) Call(c *Call) Answer {
 	i.logs.begin(c.RequestID)
 	began := time.Now()
 	i.stdout.SetReadDeadline(c.Deadline)
@@ -143,10 +139,10 @@ func (i *Instance) Call(ctx context.Context, c *Call) (Answer, error) {
 	a.Duration = time.Since(began)
 	i.logs.drain()
 	if err != nil {
-		limit := c.Deadline.Sub(began)
-		a = i.fault(c, err, limit, a.Duration)
+		a = i.fault(c, err, c.Deadline.Sub(began), a.Duration)
 	}
-	return a, nil
+	a.Log = i.logs.end()
+	return a
 }
 
 // exchange sends the call and reads its answer.

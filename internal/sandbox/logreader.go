@@ -16,6 +16,9 @@ import (
 // one log event.
 const maxLine = 256 << 10
 
+// TailBytes is how much of the end of a call's log its caller can have.
+const TailBytes = 4 << 10
+
 // Line is one line that code in an instance wrote to its log.
 type Line struct {
 	Instance  *Instance
@@ -39,6 +42,7 @@ type logReader struct {
 
 	mu      sync.Mutex // guards what follows, and reading itself
 	request string
+	tail    []byte // end of the lines of the present request
 	partial []byte
 	buf     []byte
 	done    chan struct{}
@@ -72,6 +76,16 @@ func (r *logReader) begin(requestID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.request = requestID
+	r.tail = r.tail[:0]
+}
+
+// end returns the end of the present request's lines; what follows belongs to
+// no request.
+func (r *logReader) end() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.request = ""
+	return r.tail
 }
 
 // drain hands over all lines that were written before it was called.
@@ -133,7 +147,16 @@ func (r *logReader) flush() {
 func (r *logReader) emit(now time.Time) {
 	text := string(bytes.TrimSuffix(r.partial, []byte("\r")))
 	r.partial = r.partial[:0]
+	r.keep(text)
 	r.sink(Line{Instance: r.inst, RequestID: r.request, Time: now, Text: text})
+}
+
+// keep adds a line to the tail, which is at least TailBytes long if there was as much.
+func (r *logReader) keep(text string) {
+	r.tail = append(append(r.tail, text...), '\n')
+	if n := len(r.tail) - TailBytes; n > TailBytes {
+		r.tail = append(r.tail[:0], r.tail[n:]...)
+	}
 }
 
 // close returns when the last line has been handed over. The pipe must have

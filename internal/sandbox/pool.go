@@ -103,15 +103,31 @@ func NewPool(cfg PoolConfig) *Pool {
 	return p
 }
 
-// Acquire returns an instance of v for one call; the caller must Release it. It
-// takes an idle one, else waits for the first to become ready: one that another
-// call frees, or a new one. Errors are of kind Throttled when the machine is
-// full, an *InitError when the code's own init failed, Unavailable when the pool
-// is closed or an instance can't be made.
+// Acquire returns a running instance of v for one call; the caller must Release
+// it. It takes an idle one, else waits for the first to become ready: one that
+// another call frees, or a new one. Errors are of kind Throttled when the
+// machine is full, Invalid when v can never fit it, Unavailable when the pool is
+// closed or an instance can't be made; an *InitError when the code's own init
+// failed.
 func (p *Pool) Acquire(ctx context.Context, v *function.Version) (*Instance, error) {
 	if v.MemoryMB > p.cfg.MemoryMB {
 		return nil, errs.Newf(errs.Invalid, "%s asks for %d MB of memory, but this node has %d MB for all instances together; lower its memory size or raise the node's budget", v.Function, v.MemoryMB, p.cfg.MemoryMB)
 	}
+	for {
+		i, err := p.acquire(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		if err = p.thaw(i); err == nil {
+			return i, nil
+		}
+		p.cfg.Log.Error("a frozen instance could not be thawed; it is replaced", "err", err)
+		i.broken = true
+		p.Release(i)
+	}
+}
+
+func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, error) {
 	p.mu.Lock()
 	if p.shut {
 		p.mu.Unlock()

@@ -1,0 +1,218 @@
+package invoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/function"
+	"github.com/mayfly-dev/mayfly/internal/logs"
+	"github.com/mayfly-dev/mayfly/internal/meter"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/spine"
+)
+
+// Config is what an Invoker is made of. All fields are required.
+type Config struct {
+	Functions   *function.Registry
+	Pool        *sandbox.Pool
+	Logs        *logs.Store
+	Meter       *meter.Recorder
+	Calls       *spine.Calls
+	Log         *slog.Logger
+	Concurrency int   // calls that may run at one time
+	MaxSync     int64 // bytes
+	MaxAsync    int64 // bytes
+}
+
+// Invoker runs calls. It is safe for concurrent use.
+type Invoker struct {
+	cfg     Config
+	running atomic.Int64
+}
+
+// New returns an Invoker. Queued calls are run only while Run does.
+func New(cfg Config) *Invoker { return &Invoker{cfg: cfg} }
+
+// Check reports whether Sync would accept r, without running it.
+func (n *Invoker) Check(r Request) error {
+	_, err := n.admit(r, n.cfg.MaxSync)
+	return err
+}
+
+// Sync runs a call and returns its answer; a function that failed is a Result
+// too. When ctx ends before the call began, it does not begin; once it has begun
+// it runs to its own end. Errors: NotFound, Conflict (the function is not ready),
+// TooLarge, Throttled, Unavailable.
+func (n *Invoker) Sync(ctx context.Context, r Request) (Result, error) {
+	v, err := n.admit(r, n.cfg.MaxSync)
+	if err != nil {
+		return Result{}, err
+	}
+	return n.run(ctx, v, r, 0)
+}
+
+func (n *Invoker) admit(r Request, limit int64) (*function.Version, error) {
+	if size := int64(len(r.Payload)); size > limit {
+		return nil, errs.Newf(errs.TooLarge, "the payload has %d bytes, over the limit of %d", size, limit)
+	}
+	return n.cfg.Functions.Lookup(r.Function, r.Qualifier)
+}
+
+// run runs an admitted call within the limit on concurrency.
+func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attempt int) (Result, error) {
+	if n.running.Add(1) > int64(n.cfg.Concurrency) {
+		n.running.Add(-1)
+		return Result{}, errs.Newf(errs.Throttled, "Rate Exceeded.").
+			WithReason("ConcurrentInvocationLimitExceeded").WithRetryAfter(time.Second)
+	}
+	defer n.running.Add(-1)
+
+	began := time.Now()
+	inst, err := n.cfg.Pool.Acquire(ctx, v)
+	var failed *sandbox.InitError
+	if errors.As(err, &failed) {
+		return n.initFailed(v, r, attempt, began, failed)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	defer n.cfg.Pool.Release(inst)
+	rec := n.record(v, r, attempt)
+	rec.Phases.Queue = rec.Start.Sub(began)
+	if times, fresh := inst.Start(); fresh {
+		rec.Init = times.Init
+		rec.Phases.Sandbox, rec.Phases.Init = times.Sandbox, times.Init
+		rec.Phases.Queue = max(0, rec.Phases.Queue-times.Sandbox-times.Init)
+	}
+	return n.call(inst, r, rec)
+}
+
+func (n *Invoker) record(v *function.Version, r Request, attempt int) meter.Record {
+	return meter.Record{
+		RequestID: r.RequestID, Attempt: attempt, Function: v.Function, Version: v.Version,
+		Start: time.Now(), MemoryMB: v.MemoryMB, TmpMB: v.TmpMB, Outcome: meter.OK,
+	}
+}
+
+// call runs the call on an instance and accounts for it.
+func (n *Invoker) call(inst *sandbox.Instance, r Request, rec meter.Record) (Result, error) {
+	v := inst.Version
+	if err := n.log(v, inst.ID, r.RequestID, logs.StartLine(r.RequestID, v.Version)); err != nil {
+		return Result{}, err
+	}
+	a := inst.Call(&sandbox.Call{
+		RequestID: r.RequestID, Deadline: time.Now().Add(v.Timeout), InvokedName: r.InvokedName,
+		TraceID: r.TraceID, ClientContext: r.ClientContext, Payload: r.Payload,
+	})
+	rec.Duration, rec.PeakBytes = a.Duration, inst.Peak()
+	res := Result{Payload: a.Body, Version: v.Version}
+	status := ""
+	if a.Failed {
+		res.FunctionError = Unhandled
+		rec.Outcome, status = outcome(a.Fault)
+	}
+	rec.Billed = meter.Billed(rec.Duration, rec.Init)
+	var platform []string
+	if a.Fault == sandbox.TimedOut {
+		platform = append(platform, fmt.Sprintf("%s %s Task timed out after %.2f seconds", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), r.RequestID, v.Timeout.Seconds()))
+	}
+	platform = append(platform, logs.EndLine(r.RequestID), report(rec, status, a.ErrorType))
+	if r.Tail {
+		res.LogTail = tail(logs.StartLine(r.RequestID, v.Version), a.Log, platform)
+	}
+	res.Record = rec
+	return res, n.settle(inst.ID, v, rec, platform)
+}
+
+// settle writes the call's last lines and its one record.
+func (n *Invoker) settle(instance string, v *function.Version, rec meter.Record, platform []string) error {
+	if err := n.log(v, instance, rec.RequestID, platform...); err != nil {
+		return err
+	}
+	return n.cfg.Meter.Add(rec)
+}
+
+// initFailed accounts for a call whose instance never became ready.
+func (n *Invoker) initFailed(v *function.Version, r Request, attempt int, began time.Time, failed *sandbox.InitError) (Result, error) {
+	rec := n.record(v, r, attempt)
+	rec.Start, rec.Outcome, rec.Init = began, meter.InitFailed, failed.Times.Init
+	rec.Phases.Sandbox, rec.Phases.Init = failed.Times.Sandbox, failed.Times.Init
+	rec.Billed = meter.Billed(0, rec.Init)
+	status := logs.StatusError
+	if failed.Fault == sandbox.InitTimedOut {
+		status = logs.StatusTimeout
+	}
+	platform := []string{
+		logs.InitReportLine(rec.Init, status, failed.ErrorType),
+		logs.StartLine(r.RequestID, v.Version), logs.EndLine(r.RequestID), report(rec, status, failed.ErrorType),
+	}
+	res := Result{Payload: failed.Document, FunctionError: Unhandled, Version: v.Version, Record: rec}
+	if r.Tail {
+		res.LogTail = tail("", nil, platform)
+	}
+	return res, n.settle("", v, rec, platform)
+}
+
+func outcome(f sandbox.FaultKind) (o meter.Outcome, status string) {
+	switch f {
+	case 0:
+		return meter.Failed, ""
+	case sandbox.TimedOut:
+		return meter.TimedOut, logs.StatusTimeout
+	case sandbox.OutOfMemory:
+		return meter.OutOfMemory, logs.StatusError
+	case sandbox.ResponseTooLarge:
+		return meter.Failed, logs.StatusError
+	}
+	return meter.Crashed, logs.StatusError
+}
+
+func report(rec meter.Record, status, errorType string) string {
+	return logs.ReportLine(logs.Report{
+		RequestID: rec.RequestID, Duration: rec.Duration, Billed: rec.Billed, MemoryMB: rec.MemoryMB,
+		PeakBytes: rec.PeakBytes, Init: rec.Init, Status: status, ErrorType: errorType,
+	})
+}
+
+// tail is the end of a call's log as its caller sees it.
+func tail(start string, code []byte, platform []string) []byte {
+	var b []byte
+	if start != "" {
+		b = append(append(b, start...), '\n')
+	}
+	b = append(b, code...)
+	for _, line := range platform {
+		b = append(append(b, line...), '\n')
+	}
+	return b[max(0, len(b)-sandbox.TailBytes):]
+}
+
+// log writes platform lines to the function's log.
+func (n *Invoker) log(v *function.Version, instance, requestID string, lines ...string) error {
+	now := time.Now()
+	entries := make([]logs.Entry, len(lines))
+	for i, text := range lines {
+		entries[i] = logs.Entry{Time: now, RequestID: requestID, Instance: instance, Stream: logs.Platform, Text: text}
+	}
+	if err := n.cfg.Logs.Append(v.Function, entries...); err != nil {
+		return fmt.Errorf("write the log of %s: %w", v.Function, err)
+	}
+	return nil
+}
+
+// Sink returns the place for what instances write, for the pool.
+func Sink(store *logs.Store, log *slog.Logger) sandbox.LineSink {
+	return func(l sandbox.Line) {
+		err := store.Append(l.Instance.Version.Function, logs.Entry{
+			Time: l.Time, RequestID: l.RequestID, Instance: l.Instance.ID, Stream: logs.Output, Text: l.Text,
+		})
+		if err != nil {
+			log.Error("a log line was lost", "function", l.Instance.Version.Function, "err", err)
+		}
+	}
+}
