@@ -22,6 +22,10 @@ type New struct {
 	Tags    map[string]string
 }
 
+// ReasonRuntime is the reason of Invalid and Unsupported errors about the
+// runtime that was asked for.
+const ReasonRuntime = "Runtime"
+
 // attempts bounds how often a change is tried again after another writer came
 // first.
 const attempts = 16
@@ -86,7 +90,7 @@ func exists(name string) error {
 func (r *Registry) resolveNew(v *Version) error {
 	resolved, warning, err := r.o.Runtimes.Resolve(v.Runtime)
 	if err != nil {
-		return err
+		return errs.Of(err).WithReason(ReasonRuntime)
 	}
 	v.RuntimeResolved, v.RuntimeWarning = resolved, warning
 	return nil

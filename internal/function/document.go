@@ -134,7 +134,7 @@ func (d *document) published(number string) *Version {
 func (d *document) packages() []string {
 	var keys []string
 	for v := range d.all() {
-		keys = append(keys, v.Code.SHA256)
+		keys = append(keys, v.Code.Key())
 	}
 	return keys
 }

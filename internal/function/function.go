@@ -37,9 +37,15 @@ const (
 
 // Code names a code package in the blob store.
 type Code struct {
-	SHA256 string `json:"sha256"` // of the package's bytes, lower-case hex; its key in the blob store
+	SHA256 string `json:"sha256"` // of the package's bytes, lower-case hex
 	Size   int64  `json:"size"`   // bytes, compressed
 }
+
+// keyOfCode begins the keys of code packages: others may share the blob store.
+const keyOfCode = "code-"
+
+// Key is the package's key in the blob store.
+func (c Code) Key() string { return keyOfCode + c.SHA256 }
 
 // Config is what an owner chooses for a version. It is a value: copies don't
 // share maps after Clone.

@@ -6,24 +6,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 
+	"github.com/mayfly-dev/mayfly/internal/blob"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 )
-
-// Packages keeps code packages by the SHA-256 of their bytes. Its methods may
-// be called from any goroutine.
-type Packages interface {
-	// Put stores what r holds under key, durably, before it returns.
-	Put(ctx context.Context, key string, r io.Reader) error
-	// Open returns the bytes under key, or an errs.NotFound error.
-	Open(ctx context.Context, key string) (io.ReadCloser, error)
-	// Delete removes key. A key that isn't there is not an error.
-	Delete(ctx context.Context, key string) error
-	// List calls fn with each key there is, in no order, until fn returns an
-	// error, which it then returns.
-	List(ctx context.Context, fn func(key string) error) error
-}
 
 // Reasons of errors about code packages.
 const (
@@ -77,17 +63,17 @@ func codeOf(b []byte) Code {
 func (r *Registry) store(ctx context.Context, b []byte) (c Code, release func(), err error) {
 	c = codeOf(b)
 	r.collecting.Lock() // not between a collector's look and its deletion
-	r.pins[c.SHA256]++
+	r.pins[c.Key()]++
 	r.collecting.Unlock()
 	release = func() {
 		r.collecting.Lock()
-		if r.pins[c.SHA256]--; r.pins[c.SHA256] == 0 {
-			delete(r.pins, c.SHA256)
+		if r.pins[c.Key()]--; r.pins[c.Key()] == 0 {
+			delete(r.pins, c.Key())
 		}
 		r.collecting.Unlock()
-		r.discard(ctx, c.SHA256)
+		r.discard(ctx, c.Key())
 	}
-	if err := r.o.Packages.Put(ctx, c.SHA256, bytes.NewReader(b)); err != nil {
+	if _, err := r.o.Packages.Put(ctx, c.Key(), bytes.NewReader(b)); err != nil {
 		release()
 		return Code{}, nil, err
 	}
@@ -122,11 +108,11 @@ func (r *Registry) discard(ctx context.Context, keys ...string) {
 // that died between storing a package and its document.
 func (r *Registry) collectAll(ctx context.Context) error {
 	var keys []string
-	if err := r.o.Packages.List(ctx, func(key string) error {
-		keys = append(keys, key)
-		return nil
-	}); err != nil {
-		return err
+	for info, err := range r.o.Packages.List(ctx, keyOfCode) {
+		if err != nil {
+			return err
+		}
+		keys = append(keys, info.Key)
 	}
 	return r.collect(ctx, keys...)
 }
@@ -143,7 +129,8 @@ func (r *Registry) usedPackages() map[string]bool {
 	return used
 }
 
-// OpenCode returns the bytes of the code package of v. The caller closes them.
-func (r *Registry) OpenCode(ctx context.Context, v *Version) (io.ReadCloser, error) {
-	return r.o.Packages.Open(ctx, v.Code.SHA256)
+// OpenCode opens a code package, or fails with errs.NotFound. The caller closes
+// it.
+func (r *Registry) OpenCode(ctx context.Context, c Code) (blob.Reader, error) {
+	return r.o.Packages.Open(ctx, c.Key())
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/mayfly-dev/mayfly/internal/blob"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 )
 
@@ -32,7 +33,7 @@ type Builder interface {
 // Options are what a Registry is made of. All are required but Obsolete.
 type Options struct {
 	Bucket   Bucket
-	Packages Packages
+	Packages blob.Store
 	Runtimes Runtimes
 	Builder  Builder
 	Limits   Limits

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/blob/disk"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 )
 
@@ -93,56 +94,29 @@ func (m *memBucket) List(_ context.Context, prefix string, fn func(string, []byt
 	return nil
 }
 
-// memPackages is a Packages in memory.
-type memPackages struct {
-	mu sync.Mutex
-	m  map[string][]byte
-}
+// packages is a blob store on disk.
+type packages struct{ *disk.Store }
 
-func (p *memPackages) Put(_ context.Context, key string, r io.Reader) error {
-	b, err := io.ReadAll(r)
+func newPackages(t *testing.T) packages {
+	t.Helper()
+	s, err := disk.Open(t.TempDir())
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.m == nil {
-		p.m = map[string][]byte{}
-	}
-	p.m[key] = b
-	return nil
+	return packages{s}
 }
 
-func (p *memPackages) Open(_ context.Context, key string) (io.ReadCloser, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	b, ok := p.m[key]
-	if !ok {
-		return nil, errs.Newf(errs.NotFound, "no package %s", key)
-	}
-	return io.NopCloser(bytes.NewReader(b)), nil
-}
-
-func (p *memPackages) Delete(_ context.Context, key string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.m, key)
-	return nil
-}
-
-func (p *memPackages) List(_ context.Context, fn func(string) error) error {
-	for _, k := range p.keys() {
-		if err := fn(k); err != nil {
-			return err
+// keys lists what is stored.
+func (p packages) keys(t *testing.T) []string {
+	t.Helper()
+	var keys []string
+	for info, err := range p.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
 		}
+		keys = append(keys, info.Key)
 	}
-	return nil
-}
-
-func (p *memPackages) keys() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Sorted(maps.Keys(p.m))
+	return keys
 }
 
 type catalog struct{}
@@ -195,12 +169,12 @@ func goodConfig() Config {
 type house struct {
 	*Registry
 	bucket   *memBucket
-	packages *memPackages
+	packages packages
 	gate     gate
 	obsolete *[]string
 }
 
-func newHouse(t *testing.T, bucket *memBucket, packages *memPackages) house {
+func newHouse(t *testing.T, bucket *memBucket, packages packages) house {
 	t.Helper()
 	h := house{bucket: bucket, packages: packages, gate: gate{make(chan error)}, obsolete: new([]string)}
 	var mu sync.Mutex
@@ -257,7 +231,7 @@ func wantKind(t *testing.T, err error, k errs.Kind, reason string) {
 
 func TestCreateIsPendingUntilTheImageIsBuilt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, &memBucket{}, &memPackages{})
+		h := newHouse(t, &memBucket{}, newPackages(t))
 		defer h.run(t)()
 		v := h.create(t, "f")
 		if v.State != Pending || v.StateReasonCode != CodeCreating || v.Update != "" || v.Version != Latest {
@@ -296,7 +270,7 @@ func TestFailedCreateSaysWhy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t, &memBucket{}, &memPackages{})
+				h := newHouse(t, &memBucket{}, newPackages(t))
 				defer h.run(t)()
 				h.create(t, "f")
 				h.settleBuild(tc.err)
@@ -325,7 +299,7 @@ func TestFailedCreateSaysWhy(t *testing.T) {
 
 func TestCallsRunTheOldCodeUntilTheUpdateSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, &memBucket{}, &memPackages{})
+		h := newHouse(t, &memBucket{}, newPackages(t))
 		defer h.run(t)()
 		h.create(t, "f")
 		h.settleBuild(nil)
@@ -358,7 +332,7 @@ func TestCallsRunTheOldCodeUntilTheUpdateSucceeds(t *testing.T) {
 		if want := []string{old.Fingerprint()}; !slices.Equal(*h.obsolete, want) {
 			t.Errorf("obsolete: %v, want %v", *h.obsolete, want)
 		}
-		if got, want := h.packages.keys(), []string{upd.Code.SHA256}; !slices.Equal(got, want) {
+		if got, want := h.packages.keys(t), []string{upd.Code.Key()}; !slices.Equal(got, want) {
 			t.Errorf("packages kept: %v, want %v", got, want)
 		}
 	})
@@ -366,7 +340,7 @@ func TestCallsRunTheOldCodeUntilTheUpdateSucceeds(t *testing.T) {
 
 func TestFailedUpdateLeavesTheOldCode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, &memBucket{}, &memPackages{})
+		h := newHouse(t, &memBucket{}, newPackages(t))
 		defer h.run(t)()
 		h.create(t, "f")
 		h.settleBuild(nil)
@@ -385,7 +359,7 @@ func TestFailedUpdateLeavesTheOldCode(t *testing.T) {
 		if v.Update != UpdateFailed || v.UpdateReason != "broken archive" || v.UpdateReasonCode != CodeInvalidPackage || v.State != Active {
 			t.Errorf("update shows as %+v", v)
 		}
-		if got, want := h.packages.keys(), []string{old.Code.SHA256}; !slices.Equal(got, want) {
+		if got, want := h.packages.keys(t), []string{old.Code.Key()}; !slices.Equal(got, want) {
 			t.Errorf("packages kept: %v, want %v", got, want)
 		}
 		if len(*h.obsolete) != 0 {
@@ -396,7 +370,7 @@ func TestFailedUpdateLeavesTheOldCode(t *testing.T) {
 
 func TestDescriptionAloneKeepsInstances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, &memBucket{}, &memPackages{})
+		h := newHouse(t, &memBucket{}, newPackages(t))
 		defer h.run(t)()
 		h.create(t, "f")
 		h.settleBuild(nil)
@@ -415,7 +389,7 @@ func TestDescriptionAloneKeepsInstances(t *testing.T) {
 
 func TestRevisionGuardsUpdates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, &memBucket{}, &memPackages{})
+		h := newHouse(t, &memBucket{}, newPackages(t))
 		defer h.run(t)()
 		v := h.create(t, "f")
 		h.settleBuild(nil)
@@ -423,7 +397,7 @@ func TestRevisionGuardsUpdates(t *testing.T) {
 		wantKind(t, err, errs.Stale, "")
 		_, err = h.UpdateCode(t.Context(), "f", CodeChange{Package: zipOf(t, "app.py", "other"), Revision: v.Revision})
 		wantKind(t, err, errs.Stale, "")
-		if n := len(h.packages.keys()); n != 1 {
+		if n := len(h.packages.keys(t)); n != 1 {
 			t.Errorf("%d packages kept after a refused update, want 1", n)
 		}
 		v, _ = h.Get("f", "")
@@ -435,7 +409,7 @@ func TestRevisionGuardsUpdates(t *testing.T) {
 
 func TestBuildsGoOnAfterACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		bucket, packages := &memBucket{}, &memPackages{}
+		bucket, packages := &memBucket{}, newPackages(t)
 		h := newHouse(t, bucket, packages)
 		stop := h.run(t)
 		h.create(t, "updated")
@@ -445,7 +419,7 @@ func TestBuildsGoOnAfterACrash(t *testing.T) {
 		}
 		h.create(t, "created")
 		stop() // both builds are under way
-		if err := packages.Put(t.Context(), "orphan", strings.NewReader("x")); err != nil {
+		if _, err := packages.Put(t.Context(), "code-orphan", strings.NewReader("x")); err != nil {
 			t.Fatal(err)
 		}
 
@@ -464,7 +438,7 @@ func TestBuildsGoOnAfterACrash(t *testing.T) {
 		if v, _ := h.Lookup("updated", ""); v.MemoryMB != 512 {
 			t.Errorf("memory %d, want 512", v.MemoryMB)
 		}
-		if slices.Contains(packages.keys(), "orphan") {
+		if slices.Contains(packages.keys(t), "code-orphan") {
 			t.Error("a package that nothing refers to outlived the start")
 		}
 	})
@@ -472,7 +446,7 @@ func TestBuildsGoOnAfterACrash(t *testing.T) {
 
 func TestDeleteRemovesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, &memBucket{}, &memPackages{})
+		h := newHouse(t, &memBucket{}, newPackages(t))
 		defer h.run(t)()
 		h.create(t, "f")
 		h.settleBuild(nil)
@@ -483,7 +457,7 @@ func TestDeleteRemovesEverything(t *testing.T) {
 		_, err := h.Lookup("f", "")
 		wantKind(t, err, errs.NotFound, "")
 		wantKind(t, h.Delete(t.Context(), "f"), errs.NotFound, "")
-		if n := len(h.bucket.vals) + len(h.packages.keys()); n != 0 {
+		if n := len(h.bucket.vals) + len(h.packages.keys(t)); n != 0 {
 			t.Errorf("%d documents and packages left", n)
 		}
 		if !slices.Equal(*h.obsolete, []string{v.Fingerprint()}) {
@@ -494,7 +468,7 @@ func TestDeleteRemovesEverything(t *testing.T) {
 
 func TestSharedPackageOutlivesOneOfItsFunctions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, &memBucket{}, &memPackages{})
+		h := newHouse(t, &memBucket{}, newPackages(t))
 		z := zipOf(t, "app.py", "same")
 		for _, name := range []string{"a", "b"} {
 			if _, err := h.Create(t.Context(), New{Name: name, Config: goodConfig(), Package: z}, false); err != nil {
@@ -505,7 +479,7 @@ func TestSharedPackageOutlivesOneOfItsFunctions(t *testing.T) {
 			t.Fatal(err)
 		}
 		v, _ := h.Get("b", "")
-		r, err := h.OpenCode(t.Context(), v)
+		r, err := h.OpenCode(t.Context(), v.Code)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -520,7 +494,7 @@ func TestSharedPackageOutlivesOneOfItsFunctions(t *testing.T) {
 }
 
 func TestCreateRefuses(t *testing.T) {
-	h := newHouse(t, &memBucket{}, &memPackages{})
+	h := newHouse(t, &memBucket{}, newPackages(t))
 	h.create(t, "taken")
 	good := zipOf(t, "app.py", "x")
 	empty := func() []byte {
@@ -549,7 +523,7 @@ func TestCreateRefuses(t *testing.T) {
 		"too large unpacked":     {func(n *New) { n.Package = big }, errs.Invalid, ReasonUnpacked},
 		"too large a package":    {func(n *New) { n.Package = filler(4096) }, errs.TooLarge, ReasonPackage},
 		"too much code together": {func(n *New) { n.Package = filler(3000) }, errs.TooLarge, ReasonCodeStorage},
-		"an unknown runtime":     {func(n *New) { n.Config.Runtime = "cobol85" }, errs.Invalid, ""},
+		"an unknown runtime":     {func(n *New) { n.Config.Runtime = "cobol85" }, errs.Invalid, ReasonRuntime},
 	} {
 		for _, dry := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/dry=%v", name, dry), func(t *testing.T) {
@@ -560,25 +534,25 @@ func TestCreateRefuses(t *testing.T) {
 			})
 		}
 	}
-	if n := len(h.packages.keys()); n != 1 {
+	if n := len(h.packages.keys(t)); n != 1 {
 		t.Errorf("%d packages kept, want the first function's only", n)
 	}
 }
 
 func TestDryRunChangesNothing(t *testing.T) {
-	h := newHouse(t, &memBucket{}, &memPackages{})
+	h := newHouse(t, &memBucket{}, newPackages(t))
 	z := zipOf(t, "app.py", "x")
 	v, err := h.Create(t.Context(), New{Name: "f", Config: goodConfig(), Package: z}, true)
 	if err != nil || v.Code != codeOf(z) {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	if len(h.bucket.vals)+len(h.packages.keys()) != 0 {
+	if len(h.bucket.vals)+len(h.packages.keys(t)) != 0 {
 		t.Error("a dry run left something")
 	}
 }
 
 func TestListIsSortedAndPaged(t *testing.T) {
-	h := newHouse(t, &memBucket{}, &memPackages{})
+	h := newHouse(t, &memBucket{}, newPackages(t))
 	for _, name := range []string{"c", "a", "d", "b", "e"} {
 		h.create(t, name)
 	}
@@ -602,7 +576,7 @@ func TestListIsSortedAndPaged(t *testing.T) {
 }
 
 func TestTags(t *testing.T) {
-	h := newHouse(t, &memBucket{}, &memPackages{})
+	h := newHouse(t, &memBucket{}, newPackages(t))
 	h.create(t, "f")
 	if err := h.Tag(t.Context(), "f", map[string]string{"team": "a", "stage": "test"}); err != nil {
 		t.Fatal(err)
@@ -628,7 +602,7 @@ func TestTags(t *testing.T) {
 }
 
 func TestAChangeOfAnotherWriterIsSeenAndKept(t *testing.T) {
-	bucket, packages := &memBucket{}, &memPackages{}
+	bucket, packages := &memBucket{}, newPackages(t)
 	a := newHouse(t, bucket, packages)
 	a.create(t, "f")
 	b := newHouse(t, bucket, packages)
@@ -650,7 +624,7 @@ func TestAChangeOfAnotherWriterIsSeenAndKept(t *testing.T) {
 }
 
 func TestManyWritersLoseNothing(t *testing.T) {
-	h := newHouse(t, &memBucket{}, &memPackages{})
+	h := newHouse(t, &memBucket{}, newPackages(t))
 	h.create(t, "f")
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -674,7 +648,7 @@ func TestPublishedVersionsAreFound(t *testing.T) {
 	if _, err := bucket.Create(t.Context(), key("f"), d.encode()); err != nil {
 		t.Fatal(err)
 	}
-	h := newHouse(t, bucket, &memPackages{})
+	h := newHouse(t, bucket, newPackages(t))
 	if v, err := h.Lookup("f", "1"); err != nil || v.Version != "1" {
 		t.Errorf("version 1: %+v, %v", v, err)
 	}
@@ -690,7 +664,7 @@ func TestRuntimeIsResolvedAgainAtStart(t *testing.T) {
 	if _, err := bucket.Create(t.Context(), key("f"), d.encode()); err != nil {
 		t.Fatal(err)
 	}
-	h := newHouse(t, bucket, &memPackages{})
+	h := newHouse(t, bucket, newPackages(t))
 	v, _ := h.Get("f", "")
 	if v.RuntimeWarning == "" || v.RuntimeResolved != "python3.11 (3.11.2)" {
 		t.Errorf("resolved %q, warning %q", v.RuntimeResolved, v.RuntimeWarning)
@@ -699,7 +673,7 @@ func TestRuntimeIsResolvedAgainAtStart(t *testing.T) {
 
 func TestLookupDoesNotAllocate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, &memBucket{}, &memPackages{})
+		h := newHouse(t, &memBucket{}, newPackages(t))
 		defer h.run(t)()
 		h.create(t, "f")
 		h.settleBuild(nil)
