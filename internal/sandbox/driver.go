@@ -98,6 +98,7 @@ type Paths struct {
 	Root    string // "" inside an isolated root; else the host directory that holds Spec.Root's tree
 	Task    string // the function's code
 	Runtime string // our bootstraps and agent
+	Lang    string // the language runtime: its bin directory holds the interpreter
 	Tmp     string // writable
 }
 
