@@ -1,0 +1,33 @@
+package gvisor
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) {
+	Reexec()
+	os.Exit(m.Run())
+}
+
+func newDriver(t *testing.T) sandbox.Driver {
+	t.Helper()
+	d, err := New(Config{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return d
+}
+
+func TestDriver(t *testing.T) {
+	sandboxtest.Run(t, newDriver, sandboxtest.Options{Isolated: true, Memory: true, CPU: true, Limits: true})
+}

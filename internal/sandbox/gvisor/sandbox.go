@@ -1,0 +1,499 @@
+package gvisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/control/server"
+	"gvisor.dev/gvisor/runsc/boot"
+	runsc "gvisor.dev/gvisor/runsc/sandbox"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+)
+
+const (
+	// sentryMemory is what a Sentry and its helpers need beside the guest's
+	// memory: a limit of 128 MB is meant for the code inside. Measured: 13 MiB
+	// after boot, 21 to 31 MiB with a busy Python or Node.
+	sentryMemory = 48 << 20
+
+	// sentryPids is the same for threads on the host.
+	sentryPids = 512
+
+	// boost is how long a new sandbox may use more than its share of CPU, as
+	// Lambda grants to inits. See Sandbox.Settle.
+	boost = 10 * time.Second
+)
+
+// errBoot says that a Sentry died before it was ready.
+var errBoot = errors.New("the sandbox's kernel did not boot")
+
+// Sandbox is a sandbox.Sandbox on gVisor: a Sentry and what it runs.
+type Sandbox struct {
+	d      *Driver
+	spec   sandbox.Spec
+	oci    *specs.Spec
+	dir    string
+	cgroup *cgroup // nil without control groups
+
+	stdin, stdout, stderr *os.File
+	exitReport            *os.File // the Sentry's word on the first process
+	log                   *os.File // the Sentry's own last words
+	control               control
+	releaseNetwork        func() error
+
+	pid    int
+	pidfd  *os.File // nil on a kernel without
+	done   chan struct{}
+	exit   sandbox.Exit // set before done is closed
+	boost  *time.Timer
+	memory atomic.Pointer[string] // path of the guest's memory file
+	peak   atomic.Int64
+
+	mu     sync.Mutex // guards what follows, and makes Pause and Resume take turns
+	paused bool
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var _ sandbox.Sandbox = (*Sandbox)(nil)
+
+// create boots a Sentry, which then waits for Start.
+func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *Sandbox, err error) {
+	s := &Sandbox{d: d, spec: spec, dir: filepath.Join(d.cfg.Dir, spec.ID), done: make(chan struct{})}
+	s.control.path = filepath.Join(s.dir, "control.sock")
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	d.setLive(spec.ID, true)
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make sandbox: %w", err)
+	}
+	netns := ""
+	if d.cfg.Network != nil {
+		if netns, s.releaseNetwork, err = d.cfg.Network.Attach(ctx, spec.ID); err != nil {
+			return nil, fmt.Errorf("attach sandbox to the network: %w", err)
+		}
+	}
+	if d.cgroups != nil {
+		s.cgroup, err = d.cgroups.create(spec.ID, limits{
+			memory:   int64(spec.MemoryMB)<<20 + sentryMemory,
+			milliCPU: spec.MilliCPU,
+			pids:     2*spec.Pids + sentryPids,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	s.oci = ociSpec(spec, img, netns)
+	ready, err := s.spawn(img, netns)
+	if err != nil {
+		return nil, err
+	}
+	defer ready.Close()
+	go s.reap()
+
+	placed := make(chan error, 1)
+	go func() {
+		if s.cgroup == nil {
+			placed <- nil
+			return
+		}
+		placed <- s.cgroup.add(s.pid)
+	}()
+	stop := context.AfterFunc(ctx, func() { ready.SetReadDeadline(time.Unix(1, 0)) })
+	_, readErr := io.ReadFull(ready, make([]byte, 1))
+	stop()
+	err = <-placed
+	switch {
+	case readErr != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case readErr != nil:
+		return nil, fmt.Errorf("%w: %s", errBoot, s.lastWords())
+	case err != nil:
+		return nil, err
+	}
+	return s, s.placeStragglers()
+}
+
+// spawn starts the Sentry. The returned pipe gets a byte when it is ready.
+func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
+	var d donations
+	var ours []*os.File // closed here in any case: the child has its own
+	defer func() {
+		for _, f := range ours {
+			f.Close()
+		}
+	}()
+	give := func(f *os.File, ferr error) *os.File {
+		err = errors.Join(err, ferr)
+		if ferr == nil {
+			ours = append(ours, f)
+		}
+		return f
+	}
+	pipeTo := func(host **os.File) *os.File { // child reads
+		r, w, perr := os.Pipe()
+		*host = w
+		return give(r, perr)
+	}
+	pipeFrom := func(host **os.File) *os.File { // child writes
+		r, w, perr := os.Pipe()
+		*host = r
+		return give(w, perr)
+	}
+
+	s.log, err = memfd("sentry-log", nil)
+	if err != nil {
+		return nil, err
+	}
+	null := give(os.OpenFile(os.DevNull, os.O_RDWR, 0))
+	d.files = append(d.files, null, null, s.log) // its own stdio
+
+	args := append([]string{}, s.d.flags...)
+	args = append(args, "--log-fd=2")
+	if dir := s.d.cfg.DebugDir; dir != "" {
+		args = append(args, d.add("debug-log-fd", give(os.Create(filepath.Join(dir, s.spec.ID+".log")))))
+	}
+	// Between the flags of gVisor and those of its boot command.
+	args = append(args, "boot", "--bundle=/", "--attached", "--setup-root", "--apply-caps=true",
+		"--gofer-mount-confs="+img.mountConfs(),
+		"--total-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
+		"--total-host-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
+		"--cpu-num="+strconv.Itoa(guestCPUs(s.spec.MilliCPU)),
+	)
+	text, merr := json.Marshal(s.oci)
+	if merr != nil {
+		return nil, merr
+	}
+	args = append(args,
+		d.add("controller-fd", give(controlSocket(s.control.path))),
+		d.add("spec-fd", give(memfd("spec", text))),
+		d.add("start-sync-fd", pipeFrom(&ready)),
+		d.add(exitFDFlag, pipeFrom(&s.exitReport)),
+		d.add("stdio-fds", pipeTo(&s.stdin)),
+		d.add("stdio-fds", pipeFrom(&s.stdout)),
+		d.add("stdio-fds", pipeFrom(&s.stderr)),
+	)
+	for _, path := range img.paths() {
+		args = append(args, d.add("io-fds", give(os.Open(path))))
+	}
+	args = append(args, s.spec.ID)
+	if err != nil {
+		return ready, fmt.Errorf("make sandbox: %w", err)
+	}
+	// The code inside may open /dev/stdout and /dev/stderr anew, which needs
+	// permission on the pipes; they are reachable in no other way.
+	for _, f := range ours {
+		if name := f.Name(); name == "|0" || name == "|1" {
+			err = errors.Join(err, unix.Fchmod(int(f.Fd()), 0o666))
+		}
+	}
+	var pidfd int
+	s.pid, pidfd, err = s.d.spawner.start(sentry{args: args, files: d.files, netns: netns, hostID: hostID()})
+	if err != nil {
+		return ready, err
+	}
+	if pidfd >= 0 {
+		err = unix.SetNonblock(pidfd, true)
+		s.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
+	}
+	return ready, err
+}
+
+// placeStragglers puts into the control group what the Sentry started before it
+// was there itself. Placing is usually quicker than a Sentry starts, but the
+// kernel makes the first one after a pause wait for all CPUs.
+func (s *Sandbox) placeStragglers() error {
+	if s.cgroup == nil {
+		return nil
+	}
+	for _, pid := range children(s.pid) {
+		if s.cgroup.holds(pid) {
+			continue
+		}
+		if err := s.cgroup.add(pid); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	return nil
+}
+
+// children returns the processes that pid or its children started, at any depth.
+func children(pid int) []int {
+	tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+	var out []int
+	for _, file := range tasks {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		for _, f := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(f); err == nil {
+				out = append(append(out, child), children(child)...)
+			}
+		}
+	}
+	return out
+}
+
+// guestCPUs is the number of CPUs that the code inside sees: as Lambda, never
+// less than two where the machine has them.
+func guestCPUs(milliCPU int) int {
+	return min(max((milliCPU+999)/1000, 2), runtime.NumCPU())
+}
+
+// Start implements sandbox.Sandbox.
+func (s *Sandbox) Start(ctx context.Context) error {
+	if err := s.start(ctx); err != nil {
+		return fmt.Errorf("start %s: %w", s.spec.Process(insidePaths).Args[0], err)
+	}
+	if s.cgroup != nil {
+		s.boost = time.AfterFunc(boost, func() {
+			if err := s.Settle(); err != nil {
+				s.d.cfg.Log.Warn("can't limit a sandbox's CPU", "sandbox", s.spec.ID, "error", err)
+			}
+		})
+	}
+	return nil
+}
+
+func (s *Sandbox) start(ctx context.Context) error {
+	if s.d.cfg.Network == nil {
+		link := boot.DefaultLoopbackLink
+		args := boot.CreateLinksAndRoutesArgs{LoopbackLinks: []boot.LoopbackLink{link}}
+		if err := s.control.call(ctx, boot.ContMgrSetNetworkArgs, &args, nil); err != nil {
+			return err
+		}
+		return s.control.call(ctx, boot.ContMgrRootContainerStart, &s.spec.ID, nil)
+	}
+	// gVisor's own code moves the addresses of the namespace's interface into
+	// the sandbox.
+	rs := runsc.Sandbox{ID: s.spec.ID, ControlSocketPath: s.control.path}
+	rs.Pid.Store(s.pid)
+	done := make(chan error, 1)
+	go func() { done <- rs.StartRoot(s.d.conf, s.oci) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Settle ends the time in which the sandbox may use more CPU than its Spec
+// says. It ends by itself 10 s after Start, or with the first Pause; call
+// Settle when the code's init is done.
+func (s *Sandbox) Settle() error {
+	if s.cgroup == nil || s.boost == nil || !s.boost.Stop() && s.closed() {
+		return nil
+	}
+	return s.cgroup.limitCPU(s.spec.MilliCPU)
+}
+
+// Link implements sandbox.Sandbox.
+func (s *Sandbox) Link() (stdin, stdout, stderr *os.File) { return s.stdin, s.stdout, s.stderr }
+
+// Pause implements sandbox.Sandbox.
+func (s *Sandbox) Pause(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paused {
+		return errs.Newf(errs.Conflict, "sandbox %s is paused already", s.spec.ID)
+	}
+	if err := s.control.call(ctx, boot.ContMgrPause, &s.spec.ID, nil); err != nil {
+		return fmt.Errorf("pause sandbox: %w", err)
+	}
+	s.paused = true
+	return s.Settle()
+}
+
+// Resume implements sandbox.Sandbox.
+func (s *Sandbox) Resume(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.paused {
+		return errs.Newf(errs.Conflict, "sandbox %s is not paused", s.spec.ID)
+	}
+	if err := s.control.call(ctx, boot.ContMgrResume, &s.spec.ID, nil); err != nil {
+		return fmt.Errorf("resume sandbox: %w", err)
+	}
+	s.paused = false
+	return nil
+}
+
+// Done implements sandbox.Sandbox.
+func (s *Sandbox) Done() <-chan struct{} { return s.done }
+
+// Exit implements sandbox.Sandbox.
+func (s *Sandbox) Exit() sandbox.Exit {
+	<-s.done
+	return s.exit
+}
+
+func (s *Sandbox) closed() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// reap waits for the Sentry, which ends with its first process, and tells how.
+func (s *Sandbox) reap() {
+	status, err := waitFor(s.pid, s.pidfd)
+	if err != nil {
+		s.d.cfg.Log.Error("lost a sandbox's process", "sandbox", s.spec.ID, "pid", s.pid, "error", err)
+	}
+	var report [4]byte
+	if _, err := io.ReadFull(s.exitReport, report[:]); err == nil {
+		status = parseWaitReport(report)
+	} else if words := s.lastWords(); words != "" {
+		s.d.cfg.Log.Error("a sandbox's kernel crashed", "sandbox", s.spec.ID, "output", words)
+	}
+	if status.Signaled() {
+		s.exit.Signal = int(status.Signal())
+	} else {
+		s.exit.Code = status.ExitStatus()
+	}
+	s.exit.OOM = s.cgroup != nil && s.cgroup.oomKilled()
+	close(s.done)
+}
+
+// waitFor waits for a child process to end and frees its id. With a pidfd it
+// blocks no thread.
+func waitFor(pid int, pidfd *os.File) (status unix.WaitStatus, err error) {
+	if pidfd == nil {
+		for {
+			if _, err = unix.Wait4(pid, &status, 0, nil); err != unix.EINTR {
+				return status, err
+			}
+		}
+	}
+	raw, err := pidfd.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var waitErr error
+	err = raw.Read(func(uintptr) bool {
+		var got int
+		got, waitErr = unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		return waitErr != unix.EINTR && (waitErr != nil || got == pid)
+	})
+	return status, errors.Join(err, waitErr)
+}
+
+// lastWords returns the end of what the Sentry wrote to its standard error.
+func (s *Sandbox) lastWords() string {
+	info, err := s.log.Stat()
+	if err != nil {
+		return ""
+	}
+	b := make([]byte, min(info.Size(), 4096))
+	n, _ := s.log.ReadAt(b, info.Size()-int64(len(b)))
+	return strings.TrimSpace(string(b[:n]))
+}
+
+// Close implements sandbox.Sandbox.
+func (s *Sandbox) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Sandbox) close() error {
+	var err error
+	if s.boost != nil {
+		s.boost.Stop()
+	}
+	if s.pid != 0 {
+		// The Sentry is the first process of its pid namespace: the kernel
+		// kills all others there with it, before it lets us wait for it.
+		err = kill(s.pid, s.pidfd)
+		<-s.done
+	}
+	s.control.close()
+	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr, s.exitReport, s.log, s.pidfd} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if s.cgroup != nil {
+		err = errors.Join(err, s.cgroup.remove())
+	}
+	if s.releaseNetwork != nil {
+		err = errors.Join(err, s.releaseNetwork())
+	}
+	err = errors.Join(err, os.RemoveAll(s.dir))
+	s.d.setLive(s.spec.ID, false)
+	if err != nil {
+		return fmt.Errorf("close sandbox %s: %w", s.spec.ID, err)
+	}
+	return nil
+}
+
+// CPUTime returns the CPU time that the sandbox has used, its Sentry included.
+func (s *Sandbox) CPUTime() (time.Duration, error) {
+	return cpuTime(append(children(s.pid), s.pid))
+}
+
+// cpuTime adds up the CPU time of processes.
+func cpuTime(pids []int) (time.Duration, error) {
+	const tick = time.Second / 100 // USER_HZ, the same on all of Linux's ports
+	var sum time.Duration
+	for _, pid := range pids {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil {
+			continue // ended meanwhile
+		}
+		f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		if len(f) < 13 {
+			return 0, fmt.Errorf("process %d has an unreadable stat", pid)
+		}
+		for _, field := range f[11:13] { // user and system time
+			n, err := strconv.ParseInt(field, 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum, nil
+}
+
+// controlSocket makes the socket that a Sentry's control server listens on.
+func controlSocket(path string) (*os.File, error) {
+	fd, err := server.CreateSocket(path)
+	if err != nil {
+		return nil, fmt.Errorf("make control socket: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "control"), nil
+}
+
+// memfd returns an unnamed file in memory with the given content.
+func memfd(name string, content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.Write(content)
+	return f, err
+}

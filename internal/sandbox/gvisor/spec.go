@@ -1,0 +1,100 @@
+package gvisor
+
+import (
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+)
+
+// Where the parts of a sandbox are, as the code inside sees them.
+const (
+	taskDir    = "/var/task"
+	runtimeDir = "/var/runtime"
+	tmpDir     = "/tmp"
+
+	// nodeDir shows the files that belong to the node, not to the image:
+	// resolv.conf and hosts. An image links to them from /etc.
+	nodeDir = "/run/mayfly"
+)
+
+// The user that everything inside runs as. Lambda's has the same numbers and
+// the name sbx_user1051.
+const (
+	UID = 993
+	GID = 990
+)
+
+// mountPoints are the directories that a root image must have: its tree is
+// read-only, so the driver can't make them.
+var mountPoints = []string{"proc", "sys", "dev", "tmp", "var/task"}
+
+// insidePaths are the Paths of every sandbox of this driver.
+var insidePaths = sandbox.Paths{Task: taskDir, Runtime: runtimeDir, Tmp: tmpDir}
+
+// images are the EROFS images of a sandbox, in the order in which gVisor wants
+// their descriptors. node is "" when the root image has no place for it.
+type images struct{ root, code, node string }
+
+func (i images) paths() []string {
+	p := []string{i.root, i.code}
+	if i.node != "" {
+		p = append(p, i.node)
+	}
+	return p
+}
+
+// mountConfs is the value of boot's --gofer-mount-confs: each image is an EROFS
+// without anything on top.
+func (i images) mountConfs() string {
+	return strings.TrimSuffix(strings.Repeat("erofs:none,", len(i.paths())), ",")
+}
+
+// ociSpec words a sandbox in OCI's terms, which gVisor boots from.
+func ociSpec(spec sandbox.Spec, img images, netns string) *specs.Spec {
+	p := spec.Process(insidePaths)
+	readOnly := []string{"ro", "nosuid", "nodev"}
+	s := &specs.Spec{
+		Version: "1.0.0",
+		Process: &specs.Process{
+			Args:            p.Args,
+			Env:             p.Env,
+			Cwd:             p.Dir,
+			User:            specs.User{UID: UID, GID: GID},
+			Capabilities:    &specs.LinuxCapabilities{},
+			NoNewPrivileges: true,
+			Rlimits: []specs.POSIXRlimit{
+				limit("RLIMIT_NOFILE", spec.Files),
+				limit("RLIMIT_NPROC", spec.Pids),
+				limit("RLIMIT_CORE", 0),
+			},
+		},
+		// gVisor wants a path, but takes the tree from the annotations.
+		Root:     &specs.Root{Path: "/", Readonly: true},
+		Hostname: spec.ID,
+		Annotations: map[string]string{
+			"dev.gvisor.spec.rootfs.source": img.root,
+			"dev.gvisor.spec.rootfs.type":   "erofs",
+		},
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "nodev", "noexec"}},
+			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"ro", "nosuid", "nodev", "noexec"}},
+			{Destination: tmpDir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", "size=" + strconv.Itoa(spec.TmpMB) + "m"}},
+			{Destination: taskDir, Type: "erofs", Source: img.code, Options: readOnly},
+		},
+		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
+			{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
+			{Type: specs.NetworkNamespace, Path: netns},
+		}},
+	}
+	if img.node != "" {
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: nodeDir, Type: "erofs", Source: img.node, Options: readOnly})
+	}
+	return s
+}
+
+func limit(name string, n int) specs.POSIXRlimit {
+	return specs.POSIXRlimit{Type: name, Soft: uint64(n), Hard: uint64(n)}
+}
