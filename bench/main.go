@@ -1,0 +1,215 @@
+// Command bench measures a node beside a plain HTTP server that runs the same
+// handlers without isolation, on the same machine in the same run, and prints
+// the figures and their ratios as Markdown.
+//
+//	make bench                 # writes bench/results/DATE.md
+//	go run ./bench -quick      # fewer runs, to standard output
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// options are the bench's flags.
+type options struct {
+	binary  string
+	driver  string
+	cold    int           // cold starts per function
+	warm    int           // warm calls with one caller
+	span    time.Duration // of each throughput run
+	callers []int
+	only    string
+	out     string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.binary, "mayfly", "bin/mayfly", "the `program` to measure")
+	flag.StringVar(&o.driver, "driver", "gvisor", "sandbox driver")
+	flag.IntVar(&o.cold, "cold", 20, "cold starts of each function")
+	flag.IntVar(&o.warm, "warm", 3000, "warm calls of each function with one caller")
+	flag.DurationVar(&o.span, "span", 5*time.Second, "how long each throughput run takes")
+	flag.StringVar(&o.only, "only", "", "measure only functions whose name contains this")
+	flag.StringVar(&o.out, "o", "", "write the results to this `file`, besides standard output")
+	quick := flag.Bool("quick", false, "few runs: to see that it works, not to quote")
+	flag.Parse()
+	o.callers = []int{1, 8, 64}
+	if *quick {
+		o.cold, o.warm, o.span, o.callers = 3, 200, time.Second, []int{1, 8}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	out := io.Writer(os.Stdout)
+	if o.out != "" {
+		f, cerr := os.Create(o.out)
+		if cerr != nil {
+			return cerr
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		out = io.MultiWriter(os.Stdout, f)
+	}
+	work, err := os.MkdirTemp("", "mayfly-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+
+	note("building the handlers")
+	subjects, err := subjects(ctx, work, o.only)
+	if err != nil {
+		return err
+	}
+	n, err := startNode(ctx, o, work)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.stop()) }()
+
+	fmt.Fprintf(out, "# Bench of %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
+	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(os.Args, " "))
+	rest, err := n.rss()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Node at rest, before the first function: **%.1f MiB** RSS.\n", mib(rest))
+	if err := coldTable(ctx, out, o, n, subjects); err != nil {
+		return err
+	}
+	if err := warmTable(ctx, out, o, n, subjects); err != nil {
+		return err
+	}
+	busy, err := n.rss()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\nNode after all runs: %.1f MiB RSS.\n", mib(busy))
+	return nil
+}
+
+// coldTable measures first answers from zero, with what they consist of.
+func coldTable(ctx context.Context, out io.Writer, o options, n *node, subjects []subject) error {
+	fmt.Fprintf(out, "\n## Cold start, %d runs each, through the HTTP API\n\n", o.cold)
+	fmt.Fprintln(out, "Floor: the same handler's plain process, from exec to its first answer. Phases are medians.")
+	fmt.Fprint(out, "\n| function | p50 ms | p90 ms | min ms | admit | sandbox | runtime+init | handler | floor p50 ms | ratio |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, s := range subjects {
+		note("cold: " + s.name)
+		if err := n.create(ctx, s); err != nil {
+			return err
+		}
+		var total, floor, queue, sandbox, init, handler series
+		for k := range o.cold {
+			if err := n.renew(ctx, s, k); err != nil {
+				return err
+			}
+			took, rec, err := n.coldCall(ctx, s)
+			if err != nil {
+				return err
+			}
+			total.add(took)
+			queue.add(rec.Phases.Queue)
+			sandbox.add(rec.Phases.Sandbox)
+			init.add(rec.Phases.Init)
+			handler.add(rec.Duration)
+			took, err = plainColdStart(ctx, s)
+			if err != nil {
+				return err
+			}
+			floor.add(took)
+		}
+		fmt.Fprintf(out, "| %s | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.2f |\n", s.name,
+			total.q(.5), total.q(.9), total.q(0), queue.q(.5), sandbox.q(.5), init.q(.5), handler.q(.5), floor.q(.5), total.q(.5)/floor.q(.5))
+	}
+	return nil
+}
+
+// warmTable measures latency and throughput beside the plain server.
+func warmTable(ctx context.Context, out io.Writer, o options, n *node, subjects []subject) error {
+	fmt.Fprintf(out, "\n## Warm calls, 1 KB payload, %d calls with one caller\n\n", o.warm)
+	fmt.Fprintln(out, "Overhead: difference of the medians, Mayfly less plain server. Both run in turns of 250 calls.")
+	fmt.Fprint(out, "\n| function | p50 ms | p99 ms | plain p50 | plain p99 | overhead p50 ms |")
+	for _, c := range o.callers {
+		fmt.Fprintf(out, " %d callers/s | plain/s | ratio |", c)
+	}
+	fmt.Fprint(out, "\n|---|---|---|---|---|---|"+strings.Repeat("---|---|---|", len(o.callers))+"\n")
+	for _, s := range subjects {
+		note("warm: " + s.name)
+		plain, err := startPlain(ctx, s)
+		if err != nil {
+			return err
+		}
+		err = warmRow(ctx, out, o, n, s, plain)
+		if err = errors.Join(err, plain.stop()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func warmRow(ctx context.Context, out io.Writer, o options, n *node, s subject, plain *server) error {
+	ours, theirs := n.caller(s), plain.caller()
+	var mine, base series
+	const turn = 250
+	if _, err := sequence(ctx, ours, turn); err != nil { // warms up
+		return err
+	}
+	if _, err := sequence(ctx, theirs, turn); err != nil {
+		return err
+	}
+	for done := 0; done < o.warm; done += turn {
+		a, err := sequence(ctx, ours, min(turn, o.warm-done))
+		if err != nil {
+			return err
+		}
+		b, err := sequence(ctx, theirs, min(turn, o.warm-done))
+		if err != nil {
+			return err
+		}
+		mine, base = append(mine, a...), append(base, b...)
+	}
+	fmt.Fprintf(out, "| %s | %.2f | %.2f | %.2f | %.2f | **%.2f** |", s.name, mine.q(.5), mine.q(.99), base.q(.5), base.q(.99), mine.q(.5)-base.q(.5))
+	for _, c := range o.callers {
+		note(fmt.Sprintf("throughput: %s with %d callers", s.name, c))
+		if _, err := crowd(ctx, ours, c, o.span); err != nil { // instances start here
+			return err
+		}
+		a, err := crowd(ctx, ours, c, o.span)
+		if err != nil {
+			return err
+		}
+		b, err := crowd(ctx, theirs, c, o.span)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, " %.0f | %.0f | %.2f |", a, b, a/b)
+	}
+	fmt.Fprintln(out)
+	return nil
+}
+
+func note(s string) { fmt.Fprintln(os.Stderr, "·", s) }
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+
+func kernel() string {
+	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return "unknown kernel"
+	}
+	return "Linux " + strings.TrimSpace(string(b))
+}
