@@ -163,13 +163,17 @@ func random(n int, alphabet string) string {
 // Primary returns the key that people and tools of this node use.
 func (k *Keys) Primary() Key { return k.keys[0] }
 
-// Secret returns the secret of an access key, or an errs.Denied error if the
-// node has no such key.
-func (k *Keys) Secret(_ context.Context, id string) (string, error) {
+// Owner is the principal who holds the node's own keys: whoever may read its
+// data directory.
+const Owner = "owner"
+
+// Secret returns the secret of an access key and who holds it, or an
+// errs.NotFound error if the node has no such key.
+func (k *Keys) Secret(_ context.Context, id string) (secret, principal string, err error) {
 	for i := range k.keys {
 		if k.keys[i].ID == id {
-			return k.keys[i].Secret, nil
+			return k.keys[i].Secret, Owner, nil
 		}
 	}
-	return "", errs.Newf(errs.Denied, "the access key %q is not one of this node's", id)
+	return "", "", errs.Newf(errs.NotFound, "the access key %q is not one of this node's", id)
 }

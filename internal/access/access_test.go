@@ -48,12 +48,12 @@ func TestSecretKnowsOnlyItsOwnKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := keys.Primary()
-	if s, err := keys.Secret(t.Context(), k.ID); err != nil || s != k.Secret {
-		t.Errorf("own key: %v", err)
+	if s, who, err := keys.Secret(t.Context(), k.ID); err != nil || s != k.Secret || who != Owner {
+		t.Errorf("own key: held by %q, %v", who, err)
 	}
 	for _, id := range []string{"", "AKIAIOSFODNN7EXAMPLE", strings.ToLower(k.ID)} {
-		if s, err := keys.Secret(t.Context(), id); !errs.Is(err, errs.Denied) || s != "" {
-			t.Errorf("key %q: %q, %v", id, s, err)
+		if s, who, err := keys.Secret(t.Context(), id); !errs.Is(err, errs.NotFound) || s+who != "" {
+			t.Errorf("key %q: %q of %q, %v", id, s, who, err)
 		}
 	}
 }
