@@ -184,6 +184,33 @@ func TestForgedPacketsAreDropped(t *testing.T) {
 	}
 }
 
+func TestConnectionsOfASandboxAreLimited(t *testing.T) {
+	w := newWorld(t)
+	n := w.network(Config{Policy: Policy{Connections: 5}})
+	sb, other := w.sandbox(n), w.sandbox(n)
+	l := listenTCP(t, w.outside, outsideAddr+":0")
+	dial := func(ns *namespace) (c net.Conn, err error) {
+		_ = ns.within(func() error { c, err = net.DialTimeout("tcp4", l.Addr().String(), 10*time.Second); return nil })
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+		}
+		return c, err
+	}
+	var open []net.Conn
+	for range 5 {
+		open = append(open, must(dial(sb))(t))
+	}
+	if _, err := dial(sb); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the sixth connection of five: error is %v, want refused", err)
+	}
+	if _, err := dial(other); err != nil {
+		t.Errorf("another sandbox's connection: %v", err)
+	}
+	if _, err := open[0].Write([]byte("x")); err != nil {
+		t.Errorf("a connection that is open: %v", err)
+	}
+}
+
 func TestNamesAreLookedUpWithTheHostsNameserver(t *testing.T) {
 	w := newWorld(t)
 	n := w.network(Config{Policy: Policy{Mode: ModeInternet}})

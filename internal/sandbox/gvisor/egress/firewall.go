@@ -32,11 +32,14 @@ func (h *host) install(r rules) error {
 	c.DelTable(t)
 	c.AddTable(t)
 	r.guard(c, t)
-	r.forward(c, t)
-	r.input(c, t)
+	no := refuse(c, t)
+	if err := r.forward(c, t, no); err != nil {
+		return err
+	}
+	r.input(c, t, no)
 	r.translate(c, t)
 	if err := c.Flush(); err != nil {
-		return errs.Newf(errs.Unsupported, "The kernel refused the sandboxes' firewall rules (needs nf_tables with inet, ct, fib, masquerade and reject; see the kernel's modules): %w", err)
+		return errs.Newf(errs.Unsupported, "The kernel refused the sandboxes' firewall rules (needs nf_tables with inet, ct, connlimit, fib, masquerade and reject; see the kernel's modules): %w", err)
 	}
 	return nil
 }
@@ -74,7 +77,7 @@ func (r rules) guard(c *nftables.Conn, t *nftables.Table) {
 }
 
 // forward judges what passes through the host.
-func (r rules) forward(c *nftables.Conn, t *nftables.Table) {
+func (r rules) forward(c *nftables.Conn, t *nftables.Table, no *nftables.Chain) error {
 	out := c.AddChain(&nftables.Chain{Table: t, Name: "egress"})
 	ch := base(c, t, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	add := adder(c, ch)
@@ -91,12 +94,8 @@ func (r rules) forward(c *nftables.Conn, t *nftables.Table) {
 			add(toNet(netip.PrefixFrom(r.resolver, 32)), toPort(proto, 53), verdict(expr.VerdictAccept))
 		}
 	}
-	refuse := func(match ...[]expr.Any) {
-		add(append(match, protocol(unix.IPPROTO_TCP), reset())...)
-		add(append(match, unreachable())...)
-	}
-	refuse(toIf(r.prefix))
-	refuse(toNet(r.block))
+	add(toIf(r.prefix), jump(no.Name))
+	add(toNet(r.block), jump(no.Name))
 	for _, p := range r.policy.Allow {
 		add(toNet(p), verdict(expr.VerdictAccept))
 	}
@@ -105,23 +104,47 @@ func (r rules) forward(c *nftables.Conn, t *nftables.Table) {
 		denied = append(denied, private[:]...)
 	}
 	for _, p := range denied {
-		refuse(toNet(p))
+		add(toNet(p), jump(no.Name))
 	}
 	if r.policy.Mode == ModeNone {
-		refuse()
+		add(jump(no.Name))
 	}
+	limit, err := connectionSet(c, t, sandboxes(r.block))
+	if err != nil {
+		return err
+	}
+	add(overLimit(limit, r.policy.Connections), jump(no.Name))
 	add(verdict(expr.VerdictAccept))
+	return nil
+}
+
+// connectionSet adds the set that counts the connections of each sandbox, so
+// that one can't fill the host's connection tracking table.
+func connectionSet(c *nftables.Conn, t *nftables.Table, size int) (*nftables.Set, error) {
+	set := &nftables.Set{Table: t, Name: "connections", KeyType: nftables.TypeIPAddr, Dynamic: true, Size: uint32(size)}
+	if err := c.AddSet(set, nil); err != nil {
+		return nil, fmt.Errorf("describe set of connections: %w", err)
+	}
+	return set, nil
+}
+
+// refuse adds the chain that answers what is not allowed at once.
+func refuse(c *nftables.Conn, t *nftables.Table) *nftables.Chain {
+	ch := c.AddChain(&nftables.Chain{Table: t, Name: "refuse"})
+	add := adder(c, ch)
+	add(protocol(unix.IPPROTO_TCP), reset())
+	add(unreachable())
+	return ch
 }
 
 // input judges what is for the host itself.
-func (r rules) input(c *nftables.Conn, t *nftables.Table) {
+func (r rules) input(c *nftables.Conn, t *nftables.Table, no *nftables.Chain) {
 	ch := base(c, t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 	add := adder(c, ch)
 	for _, s := range r.policy.Host {
 		add(fromIf(r.prefix), toNet(netip.PrefixFrom(s.Addr(), 32)), toPort(unix.IPPROTO_TCP, s.Port()), verdict(expr.VerdictAccept))
 	}
-	add(fromIf(r.prefix), protocol(unix.IPPROTO_TCP), reset())
-	add(fromIf(r.prefix), unreachable())
+	add(fromIf(r.prefix), jump(no.Name))
 }
 
 // translate gives what leaves the host the host's own address.
@@ -223,6 +246,17 @@ func inNet(offset uint32, p netip.Prefix) []expr.Any {
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: net[:]},
+	}
+}
+
+// add @set { ip saddr ct count over n }
+func overLimit(set *nftables.Set, n int) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.NFPROTO_IPV4}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
+		&expr.Dynset{SrcRegKey: 1, SetName: set.Name, SetID: set.ID, Operation: unix.NFT_DYNSET_OP_ADD,
+			Exprs: []expr.Any{&expr.Connlimit{Count: uint32(n), Flags: expr.NFT_CONNLIMIT_F_INV}}},
 	}
 }
 

@@ -42,7 +42,17 @@ type Policy struct {
 	// reach. Loopback addresses don't work here: packets from a sandbox never
 	// reach them.
 	Host []netip.AddrPort
+
+	// Connections is how many connections (for UDP: exchanges of the last
+	// half minute) one sandbox may have at a time; more are refused. It keeps
+	// a sandbox from filling the host's connection tracking table. 0 means
+	// DefaultConnections.
+	Connections int
 }
+
+// DefaultConnections is Policy.Connections unless set: well above what a
+// process with Lambda's limit of 1,024 files can hold open.
+const DefaultConnections = 4096
 
 // ParseMode returns the Mode that s names, or an errs.Invalid error. The empty
 // string is ModeOpen.
@@ -81,6 +91,12 @@ func (p *Policy) validate() error {
 		return err
 	}
 	p.Mode = mode
+	if p.Connections < 0 {
+		return errs.Newf(errs.Invalid, "The egress policy's limit of connections %d must not be negative.", p.Connections)
+	}
+	if p.Connections == 0 {
+		p.Connections = DefaultConnections
+	}
 	for _, list := range [][]netip.Prefix{p.Allow, p.Deny} {
 		for _, x := range list {
 			if !x.IsValid() || !x.Addr().Is4() {

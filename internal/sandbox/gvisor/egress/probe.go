@@ -59,5 +59,9 @@ func trial() error {
 		return errs.Newf(errs.Unsupported, "This kernel can't make sandbox networks (needs veth): %w", err)
 	}
 	defer v.ns.close() // both ends go with the namespaces
-	return h.install(rules{name: table, prefix: linkPrefix(table), block: block, resolver: v.addr})
+	r := rules{name: table, prefix: linkPrefix(table), block: block, resolver: v.addr}
+	if err := r.policy.validate(); err != nil {
+		return err
+	}
+	return h.install(r)
 }
