@@ -76,11 +76,12 @@ type Spec struct {
 	Code    Image  // shown read-only at Paths.Task
 	Process func(Paths) Process
 
-	MemoryMB int // limit for what runs inside
-	TmpMB    int // size of Paths.Tmp
-	MilliCPU int // share and limit, in thousandths of a CPU
-	Pids     int // processes and threads inside
-	Files    int // open files of a process inside
+	MemoryMB int  // limit for what runs inside
+	TmpMB    int  // size of Paths.Tmp
+	MilliCPU int  // share of the CPU when it is scarce, in thousandths of a CPU
+	CapCPU   bool // hold it to MilliCPU even when CPU is to spare, once it has started
+	Pids     int  // processes and threads inside
+	Files    int  // open files of a process inside
 }
 
 // Image is a read-only file tree that can be had in two forms. Both are built
