@@ -117,6 +117,7 @@ func newConf(cfg Config) (*config.Config, error) {
 		"--ignore-cgroups",
 		"--host-settings=ignore",
 		"--allow-suid=false",
+		"--control-rpc-stop-timeout=0s", // an idle control connection is no reason to stay
 	}
 	if cfg.DebugDir != "" {
 		args = append(args, "--debug", "--debug-log="+cfg.DebugDir+"/")

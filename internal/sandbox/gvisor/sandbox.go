@@ -318,7 +318,7 @@ func (s *Sandbox) Pause(ctx context.Context) error {
 	if s.paused {
 		return errs.Newf(errs.Conflict, "sandbox %s is paused already", s.spec.ID)
 	}
-	if err := s.control.call(ctx, boot.ContMgrPause, &s.spec.ID, nil); err != nil {
+	if err := s.control.call(ctx, boot.ContMgrPause, nil, nil); err != nil {
 		return fmt.Errorf("pause sandbox: %w", err)
 	}
 	s.paused = true
@@ -332,7 +332,7 @@ func (s *Sandbox) Resume(ctx context.Context) error {
 	if !s.paused {
 		return errs.Newf(errs.Conflict, "sandbox %s is not paused", s.spec.ID)
 	}
-	if err := s.control.call(ctx, boot.ContMgrResume, &s.spec.ID, nil); err != nil {
+	if err := s.control.call(ctx, boot.ContMgrResume, nil, nil); err != nil {
 		return fmt.Errorf("resume sandbox: %w", err)
 	}
 	s.paused = false

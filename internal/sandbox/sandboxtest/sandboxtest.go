@@ -3,6 +3,8 @@ package sandboxtest
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mayfly-dev/mayfly/internal/image"
+	"github.com/mayfly-dev/mayfly/internal/image/erofs"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 )
 
@@ -91,18 +93,47 @@ type Tree struct {
 func (d *Tree) Dir(context.Context) (string, error) { return d.Path, nil }
 
 // EROFS implements sandbox.Image.
-func (d *Tree) EROFS(ctx context.Context) (string, error) {
+func (d *Tree) EROFS(context.Context) (string, error) {
 	path := d.Path + ".erofs"
 	d.once.Do(func() {
 		var f *os.File
 		if f, d.err = os.Create(path); d.err != nil {
 			return
 		}
-		if d.err = image.WriteEROFS(ctx, f, os.DirFS(d.Path)); d.err == nil {
-			d.err = f.Close()
-		}
+		w := erofs.NewWriter(f)
+		d.err = errors.Join(copyTree(w, os.DirFS(d.Path)), w.Close(), f.Close())
 	})
 	return path, d.err
+}
+
+func copyTree(w *erofs.Writer, tree fs.FS) error {
+	return fs.WalkDir(tree, ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		switch info.Mode().Type() {
+		case fs.ModeDir:
+			return w.Mkdir(name, info.Mode(), info.ModTime())
+		case fs.ModeSymlink:
+			target, err := fs.ReadLink(tree, name)
+			if err != nil {
+				return err
+			}
+			return w.Symlink(name, target, info.ModTime())
+		default:
+			f, err := tree.Open(name)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = w.File(name, info.Mode(), info.ModTime(), f)
+			return err
+		}
+	})
 }
 
 var lastID atomic.Int64
