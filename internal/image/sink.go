@@ -1,7 +1,6 @@
 package image
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -125,17 +124,4 @@ func (p *progress) add(n int64) {
 
 func (p *progress) finish(err error) {
 	p.report(Progress{Image: p.name, Written: p.written, Total: p.total, Done: true, Err: err})
-}
-
-// ctxReader ends a copy whose context has ended.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r *ctxReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }

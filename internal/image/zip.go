@@ -31,66 +31,29 @@ const (
 )
 
 // Code returns the tree of the package that c names, which must be a zip in
-// Config.Blobs. Building it fails with an error of kind errs.Invalid if
-// CheckZip refuses the package, or if its contents turn out to be damaged.
+// Config.Blobs. Building it fails with an error of kind errs.Invalid if the
+// package is damaged, over a limit, or has a name or link that leads outside.
+// The error's reason is one of package function's where that has one.
 //
 // Modes are kept without setuid, setgid and sticky bits; what has none is 0644,
 // directories and a top-level "bootstrap" are 0755. Symbolic links are kept if
 // they stay inside.
 func (s *Store) Code(c function.Code) *Tree {
-	src := &codeSource{store: s, sha256: c.SHA256}
+	src := &codeSource{store: s, code: c}
 	return &Tree{store: s, image: src, dir: src}
 }
 
-// Contents is what CheckZip found out about a package.
-type Contents struct {
-	Files int   // regular files
-	Size  int64 // of the files, unzipped, in bytes
-	// Unreadable are the names of files and directories whose modes keep the
-	// sandbox's user out; a function that needs them fails with "permission
-	// denied".
-	Unreadable []string
-}
-
-// CheckZip says what is in the code package r of size bytes, or refuses it with
-// an error of kind errs.Invalid whose message is Lambda's where Lambda has one.
-// limit is for the unzipped size, in bytes. Contents are not read; what is
-// damaged there shows when the image is built.
-func CheckZip(r io.ReaderAt, size, limit int64) (Contents, error) {
-	entries, err := readZip(r, size, limit)
-	if err != nil {
-		return Contents{}, err
-	}
-	var c Contents
-	for _, e := range entries {
-		want := fs.FileMode(0o004)
-		switch e.mode.Type() {
-		case 0:
-			c.Files++
-			c.Size += e.size()
-		case fs.ModeDir:
-			want = 0o005
-		default:
-			continue
-		}
-		if e.mode&want != want {
-			c.Unreadable = append(c.Unreadable, e.name)
-		}
-	}
-	return c, nil
-}
-
 type codeSource struct {
-	store  *Store
-	sha256 string
+	store *Store
+	code  function.Code
 }
 
 func (c *codeSource) name(context.Context) (string, error) {
-	return fmt.Sprintf("code-%s-v%d", c.sha256, codeVersion), nil
+	return fmt.Sprintf("code-%s-v%d", c.code.SHA256, codeVersion), nil
 }
 
 func (c *codeSource) write(ctx context.Context, s sink, p *progress) error {
-	r, err := c.store.cfg.Blobs.Open(ctx, c.sha256)
+	r, err := c.store.cfg.Blobs.Open(ctx, c.code.Key())
 	if err != nil {
 		return err
 	}
@@ -99,8 +62,16 @@ func (c *codeSource) write(ctx context.Context, s sink, p *progress) error {
 	if err != nil {
 		return err
 	}
+	var shut []string
 	for _, e := range entries {
 		p.total += e.size()
+		if !e.readable() {
+			shut = append(shut, e.name)
+		}
+	}
+	if len(shut) > 0 {
+		c.store.cfg.Log.Warn("the code package has files that the function can't read: their modes let only their owner, root, do so",
+			"package", c.code.SHA256, "count", len(shut), "first", shut[0])
 	}
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
@@ -126,6 +97,18 @@ func (e *zipEntry) size() int64 {
 		return 0
 	}
 	return int64(e.file.UncompressedSize64)
+}
+
+// readable reports whether others than the owner, which is root, can use e.
+func (e *zipEntry) readable() bool {
+	switch e.mode.Type() {
+	case 0:
+		return e.mode&0o004 != 0
+	case fs.ModeDir:
+		return e.mode&0o005 == 0o005
+	default:
+		return true
+	}
 }
 
 func (e *zipEntry) write(ctx context.Context, s sink, p *progress) error {
@@ -177,7 +160,7 @@ func (z *zipReader) Read(p []byte) (int, error) {
 func readZip(r io.ReaderAt, size, limit int64) ([]*zipEntry, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
-		return nil, errs.Newf(errs.Invalid, "Could not unzip uploaded file. Please check your file, then try to upload again.")
+		return nil, errs.Newf(errs.Invalid, "Could not unzip uploaded file. Please check your file, then try to upload again. (%w)", err).WithReason(function.ReasonNotZip)
 	}
 	if len(z.File) > maxEntries {
 		return nil, tooMany()
@@ -248,7 +231,7 @@ func (s *zipSet) sorted() ([]*zipEntry, error) {
 		}
 	}
 	if len(list) == 0 {
-		return nil, errs.Newf(errs.Invalid, "Uploaded file must be a non-empty zip")
+		return nil, errs.Newf(errs.Invalid, "Uploaded file must be a non-empty zip").WithReason(function.ReasonEmptyPackage)
 	}
 	slices.SortFunc(list, func(a, b *zipEntry) int { return strings.Compare(a.name, b.name) })
 	return list, nil
@@ -351,7 +334,7 @@ func linkTarget(e *zipEntry) (string, error) {
 }
 
 func tooLarge(limit int64) error {
-	return errs.Newf(errs.Invalid, "Unzipped size must be smaller than %d bytes", limit)
+	return errs.Newf(errs.Invalid, "Unzipped size must be smaller than %d bytes", limit).WithReason(function.ReasonUnpacked)
 }
 
 func tooMany() error {
@@ -359,7 +342,7 @@ func tooMany() error {
 }
 
 func damaged(name string, err error) error {
-	return errs.Newf(errs.Invalid, "Could not unzip uploaded file. Please check your file, then try to upload again. (%q: %w)", name, err)
+	return errs.Newf(errs.Invalid, "Could not unzip uploaded file. Please check your file, then try to upload again. (%q: %w)", name, err).WithReason(function.ReasonNotZip)
 }
 
 // epoch is the time of what has none.

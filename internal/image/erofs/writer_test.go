@@ -60,12 +60,12 @@ func TestImageHoldsWhatWasWritten(t *testing.T) {
 		big[i] = byte(rand.Uint32())
 	}
 	contents := map[string][]byte{
-		"empty":           nil,
-		"small":           []byte("a small file is not inlined"),
-		"block":           bytes.Repeat([]byte("b"), 4096),
-		"dir/sub/big":     big,
-		"dir/-dash":       []byte("sorts before dot"),
-		"dir/.hidden":     []byte("sorts after dot"),
+		"empty":            nil,
+		"small":            []byte("a small file is not inlined"),
+		"block":            bytes.Repeat([]byte("b"), 4096),
+		"dir/sub/big":      big,
+		"dir/-dash":        []byte("sorts before dot"),
+		"dir/.hidden":      []byte("sorts after dot"),
 		"dir/\xff\xfename": []byte("names are bytes"),
 	}
 	img := image(t, func(w *erofs.Writer) {
