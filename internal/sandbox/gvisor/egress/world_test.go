@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +27,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	gvisor.Reexec()
 	switch filepath.Base(os.Args[0]) {
 	case asHost:
 		os.Exit(m.Run())
@@ -183,7 +185,8 @@ func listenTCP(t *testing.T, ns *namespace, at string) (l net.Listener) {
 	return l
 }
 
-// serveDNS answers every message with its id and the transport's name.
+// serveDNS answers every query for an IPv4 address with outsideAddr, and every
+// message too short for a query with its id and the transport's name.
 func (w *world) serveDNS() {
 	p := must(net.ListenPacket("udp4", resolver))(w.t)
 	w.t.Cleanup(func() { p.Close() })
@@ -194,7 +197,9 @@ func (w *world) serveDNS() {
 			if err != nil {
 				return
 			}
-			if n >= 2 {
+			if n > 16 {
+				p.WriteTo(answerDNS(buf[:n]), from)
+			} else if n >= 2 {
 				p.WriteTo(append(buf[:2:2], "udp"...), from)
 			}
 		}
@@ -211,6 +216,27 @@ func (w *world) serveDNS() {
 			c.Close()
 		}
 	}()
+}
+
+// answerDNS answers a query (RFC 1035) that has one question.
+func answerDNS(query []byte) []byte {
+	end := 12
+	for end < len(query) && query[end] != 0 {
+		end += 1 + int(query[end])
+	}
+	end += 5 // the root label, type and class
+	if end > len(query) {
+		return nil
+	}
+	a := append([]byte{}, query[:end]...)
+	a[2], a[3] = 0x81, 0x80        // a response; recursion desired and available
+	copy(a[6:12], make([]byte, 6)) // no records yet
+	if query[end-3] == 1 {         // type A
+		a[7] = 1
+		a = append(a, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4)
+		a = append(a, netip.MustParseAddr(outsideAddr).AsSlice()...)
+	}
+	return a
 }
 
 // sink receives datagrams and hands them out in order.
