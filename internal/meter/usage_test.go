@@ -28,6 +28,9 @@ func TestBilledRoundsHandlerAndInitUpTogether(t *testing.T) {
 	}
 }
 
+// listed is AWS Lambda's price list for x86 in us-east-1.
+var listed = PriceSheet{MillionCalls: 200_000_000_000, GBSecond: 16_666_700, StorageSecond: 30_900, FreeStorageMB: 512}
+
 func fill(t *testing.T, records ...Record) *Recorder {
 	t.Helper()
 	r := NewRecorder(&memoryJournal{}, slog.New(slog.DiscardHandler))
@@ -46,7 +49,7 @@ func TestBillIsExactAtListPrices(t *testing.T) {
 	for range 3_000_000 {
 		u.add(&Record{Outcome: OK, Billed: 120 * time.Millisecond, MemoryMB: 1536}, &PriceSheet{})
 	}
-	p := ListPrices("amd64")
+	p := listed
 	u.price(&p)
 	for _, c := range []struct{ what, got, want string }{
 		{"GB-seconds", u.GBSeconds, "540000.000000"},
@@ -65,7 +68,7 @@ func TestBillChargesOnlyStorageAboveTheFreePart(t *testing.T) {
 		Record{RequestID: "a", Start: time.Now(), MemoryMB: 128, TmpMB: 512, Billed: time.Second, Outcome: OK},
 		Record{RequestID: "b", Start: time.Now(), MemoryMB: 128, TmpMB: 1536, Billed: time.Second, Outcome: OK},
 		Record{RequestID: "c", Start: time.Now(), MemoryMB: 128, Billed: time.Second, Outcome: OK})
-	b, err := r.Bill(t.Context(), Query{}, ListPrices("amd64"))
+	b, err := r.Bill(t.Context(), Query{}, listed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +113,7 @@ func TestBillGroupsAndSelects(t *testing.T) {
 		{"nothing", Query{Function: "c"}, "total 0 0.000000"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b, err := r.Bill(t.Context(), c.q, ListPrices(""))
+			b, err := r.Bill(t.Context(), c.q, listed)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +127,7 @@ func TestBillGroupsAndSelects(t *testing.T) {
 			}
 		})
 	}
-	if _, err := r.Bill(t.Context(), Query{By: "week"}, ListPrices("")); !errs.Is(err, errs.Invalid) {
+	if _, err := r.Bill(t.Context(), Query{By: "week"}, listed); !errs.Is(err, errs.Invalid) {
 		t.Errorf("a grouping that doesn't exist: %v", err)
 	}
 }

@@ -89,7 +89,7 @@ func serve(t *testing.T) *fixture {
 		Node: func() Node {
 			return Node{Version: "v1", Driver: "gvisor", DataDir: "/d", Started: time.Now().Add(-time.Minute), Warnings: []string{"Careful."}}
 		},
-		Meter: f.meter, Prices: meter.ListPrices("amd64"), Logs: store, Log: log,
+		Meter: f.meter, Prices: ListPrices("amd64"), Logs: store, Log: log,
 		Functions: oneFunction{function.Version{Function: "f", State: function.Active, Update: function.UpdateSuccessful, RuntimeWarning: "w"}},
 		Instances: twoInstances{},
 	}))
@@ -245,6 +245,15 @@ func TestFollowedLogsArriveAsTheyAreWritten(t *testing.T) {
 		f.logs.Append("f", logs.Entry{Text: fmt.Sprint("n", i)})
 		if !lines.Scan() || !strings.Contains(lines.Text(), fmt.Sprintf(`"text":"n%d"`, i)) {
 			t.Fatalf("line %d: %s", i, lines.Text())
+		}
+	}
+}
+
+func TestListPricesAreThePublishedOnes(t *testing.T) {
+	for arch, gbSecond := range map[string]string{"amd64": "0.0000166667", "arm64": "0.0000133334"} {
+		p := ListPrices(arch)
+		if p.GBSecond.String() != gbSecond || p.MillionCalls.String() != "0.20" || p.StorageSecond.String() != "0.0000000309" {
+			t.Errorf("%s: %+v", arch, p)
 		}
 	}
 }
