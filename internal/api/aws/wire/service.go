@@ -39,8 +39,13 @@ type Service struct {
 	Operations   []*Operation
 	Errors       map[string]ErrorInfo
 	Signing      SigningRules
+	// Fault turns an error that is no *Error into one, at the one place where a
+	// door does that; nil from it, or a nil Fault, means an internal failure.
+	Fault       func(err error) *Error
+	PayloadType string // content type of a blob payload whose output gives none; "" means application/octet-stream
+	BareErrors  bool   // rest-xml: errors have the form of S3
 
-	routes *router
+	routes *router // of the REST protocols
 	byName map[string]*Operation
 }
 
@@ -106,4 +111,19 @@ func (s *Service) Limit(operation string, bytes int64, refusal *Error) {
 		}
 	}
 	panic("wire: service " + s.Name + " has no operation " + operation)
+}
+
+// prepare makes the tables that requests are led by.
+func (s *Service) prepare() {
+	s.routes = newRouter(s.Operations)
+	s.byName = make(map[string]*Operation, len(s.Operations))
+	for _, op := range s.Operations {
+		s.byName[op.Name] = op
+	}
+}
+
+// streams reports whether the operation reads its body while it arrives.
+func (op *Operation) streams() bool {
+	i := op.Handler.Input.payload()
+	return i >= 0 && op.Handler.Input.Members[i].Streaming
 }

@@ -1,0 +1,191 @@
+package wire
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+)
+
+// Credentials knows the access keys that may sign requests. Methods are called
+// on the path of every request, by many goroutines.
+type Credentials interface {
+	// Secret returns the secret that belongs to an access key and the name of
+	// who holds it. An unknown key is an error of kind errs.NotFound.
+	Secret(ctx context.Context, accessKeyID string) (secret, principal string, err error)
+}
+
+// SessionCredentials are Credentials that hand out temporary keys, which come
+// with a session token. Requests with a token are refused by any others.
+type SessionCredentials interface {
+	Credentials
+	// CheckToken returns nil if the token belongs to the access key and has not
+	// expired; an empty token is one for a key that needs none. A wrong token
+	// is an error of kind errs.Denied.
+	CheckToken(ctx context.Context, accessKeyID, token string) error
+}
+
+// Caller is who signed a request.
+type Caller struct {
+	AccessKeyID string
+	Principal   string // as Credentials names them
+	Region      string // of the credential scope
+	Service     string // of the credential scope
+}
+
+// Authenticator verifies Signature Version 4. It is safe for use by many
+// goroutines, and one is shared by all doors of a node.
+type Authenticator struct {
+	credentials Credentials
+	keys        keyCache
+}
+
+// NewAuthenticator returns an Authenticator for requests signed with the
+// credentials.
+func NewAuthenticator(c Credentials) *Authenticator {
+	return &Authenticator{credentials: c, keys: keyCache{keys: map[scopeKey]signingKey{}}}
+}
+
+// attempt is a request that claims to be signed, on the way to being believed.
+type attempt struct {
+	*signature
+	caller Caller
+	key    []byte // derived signing key
+	http   *http.Request
+	path   string // as sent, escaped
+	query  url.Values
+}
+
+// begin reads a request's signature and checks all of it that does not need
+// the body: the key is known, its token right, the time near enough.
+func (a *Authenticator) begin(r *http.Request, sig *signature, path string, query url.Values) (*attempt, error) {
+	ctx := r.Context()
+	secret, principal, err := a.credentials.Secret(ctx, sig.accessKey)
+	if errs.Is(err, errs.NotFound) {
+		return nil, refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkToken(ctx, sig); err != nil {
+		return nil, err
+	}
+	if e := sig.checkTime(time.Now()); e != nil {
+		return nil, e
+	}
+	if name := unsignedHeader(r.Header, sig.headers); name != "" {
+		return nil, refuse("InvalidSignatureException", "There were headers present in the request which were not signed: "+printable(name))
+	}
+	return &attempt{
+		signature: sig, http: r, path: path, query: query,
+		key:    a.keys.get(sig, secret),
+		caller: Caller{AccessKeyID: sig.accessKey, Principal: principal, Region: sig.region, Service: sig.service},
+	}, nil
+}
+
+func (a *Authenticator) checkToken(ctx context.Context, sig *signature) error {
+	sessions, ok := a.credentials.(SessionCredentials)
+	if !ok {
+		if sig.token != "" {
+			return refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+		}
+		return nil
+	}
+	err := sessions.CheckToken(ctx, sig.accessKey, sig.token)
+	if errs.Is(err, errs.Denied) {
+		return refuse("ExpiredTokenException", "The security token included in the request is expired")
+	}
+	return err
+}
+
+// unsignedHeader returns the name of an X-Amz header that is not signed, or
+// "". What is not signed could have been added on the way.
+func unsignedHeader(h http.Header, signed []string) string {
+next:
+	for name := range h {
+		if !strings.HasPrefix(name, "X-Amz-") || name == "X-Amz-Content-Sha256" {
+			continue
+		}
+		for _, s := range signed {
+			if strings.EqualFold(name, s) {
+				continue next
+			}
+		}
+		return name
+	}
+	return ""
+}
+
+// verify checks the signature against the hash of the payload (lower-case hex,
+// or a word that stands for it).
+func (t *attempt) verify(payload string, rules SigningRules) *Error {
+	c := newCanonical(t.http, t.signature, t.query, payload)
+	head := algorithm + "\n" + t.stamp + "\n" + t.scope() + "\n"
+	for _, path := range canonicalPaths(t.path, rules.RawPath) {
+		if hmac.Equal(hmacSHA256(t.key, head+c.hash(path)), t.value) {
+			return nil
+		}
+	}
+	return refuse("InvalidSignatureException", "The request signature we calculated does not match the signature you provided. "+
+		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+}
+
+func hmacSHA256(key []byte, data string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(data))
+	return h.Sum(nil)
+}
+
+func hexSHA256(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// keyCache keeps derived signing keys: deriving one takes four HMACs, and a
+// client uses the same one all day.
+type keyCache struct {
+	mu   sync.RWMutex
+	keys map[scopeKey]signingKey // guarded by mu
+}
+
+// maxKeys bounds the cache. Regions are chosen by clients.
+const maxKeys = 1024
+
+type scopeKey struct{ accessKey, date, region, service string }
+
+type signingKey struct {
+	secret string // that the key was derived from
+	key    []byte
+}
+
+// get returns the signing key for a scope and secret. A secret that has changed
+// is noticed.
+func (c *keyCache) get(s *signature, secret string) []byte {
+	k := scopeKey{s.accessKey, s.date, s.region, s.service}
+	c.mu.RLock()
+	have, ok := c.keys[k]
+	c.mu.RUnlock()
+	if ok && have.secret == secret {
+		return have.key
+	}
+	key := []byte("AWS4" + secret)
+	for _, part := range []string{s.date, s.region, s.service, scopeEnd} {
+		key = hmacSHA256(key, part)
+	}
+	// The strings are parts of a request's headers: copies let go of the rest.
+	k = scopeKey{strings.Clone(k.accessKey), strings.Clone(k.date), strings.Clone(k.region), strings.Clone(k.service)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.keys) >= maxKeys {
+		clear(c.keys)
+	}
+	c.keys[k] = signingKey{secret, key}
+	return key
+}
