@@ -1,0 +1,470 @@
+'use strict';
+// Mayfly's runtime for Node.js functions, in the manner of AWS Lambda's.
+//
+// The link to the host is on descriptors 3 (in) and 4 (out), 1 and 2 are the
+// log. Node.js keeps 3 and 4 from its children by itself. Frames on the link
+// (little endian):
+//
+//   u32 length of body | u8 kind | u8 zero | u16 length of header | header | body
+//
+// Between calls the process blocks in a synchronous read of the link: nothing
+// of the function runs then, as on Lambda, which freezes an idle instance. A
+// full turn of the event loop lies between that read and the handler, so that
+// sockets which closed in the meantime are seen as closed, and another between
+// the handler's end and the answer, so that an unhandled rejection is reported
+// for the call that caused it.
+
+const fs = require('fs');
+const path = require('path');
+const util = require('util');
+const { pathToFileURL } = require('url');
+
+const LINK_IN = 3;
+const LINK_OUT = 4;
+const LOG = 2;
+const INVOKE = 1;
+const SHUTDOWN = 2;
+const READY = 16;
+const INIT_ERROR = 17;
+const RESPONSE = 18;
+const FAILURE = 19;
+
+const env = process.env;
+const answerLimit = parseInt(process.argv[2], 10); // bytes
+process.argv.splice(2, 1);
+
+// From Node.js 24 on, Lambda's runtime knows no callbacks and waits for no
+// event loop. The configured runtime decides, not the interpreter that serves it.
+const configured = /nodejs(\d+)/.exec(env.AWS_EXECUTION_ENV || '');
+const withCallbacks = !configured || Number(configured[1]) < 24;
+
+// --- the link ----------------------------------------------------------------
+
+const nap = new Int32Array(new SharedArrayBuffer(4));
+
+function writeAll(fd, data) {
+  let done = 0;
+  while (done < data.length) {
+    try {
+      done += fs.writeSync(fd, data, done);
+    } catch (err) {
+      if (err.code !== 'EAGAIN') throw err;
+      Atomics.wait(nap, 0, 0, 1); // a full log pipe that a stream made non-blocking
+    }
+  }
+}
+
+function send(kind, header, body) {
+  const head = Buffer.byteLength(header);
+  const size = Buffer.byteLength(body);
+  const frame = Buffer.allocUnsafe(8 + head + size);
+  frame.writeUInt32LE(size, 0);
+  frame[4] = kind;
+  frame[5] = 0;
+  frame.writeUInt16LE(head, 6);
+  frame.write(header, 8);
+  frame.write(body, 8 + head);
+  writeAll(LINK_OUT, frame);
+}
+
+let input = Buffer.allocUnsafeSlow(65536);
+let filled = 0;
+
+function fill(want) {
+  if (want > input.length) {
+    const larger = Buffer.allocUnsafeSlow(want);
+    input.copy(larger, 0, 0, filled);
+    input = larger;
+  }
+  while (filled < want) {
+    const n = fs.readSync(LINK_IN, input, filled, input.length - filled, null);
+    if (n === 0) process.exit(0); // the host is gone
+    filled += n;
+  }
+}
+
+// receive blocks until the host sends a frame.
+function receive() {
+  fill(8);
+  const head = input.readUInt16LE(6);
+  const end = 8 + head + input.readUInt32LE(0);
+  fill(end);
+  const frame = {
+    kind: input[4],
+    header: input.toString('utf8', 8, 8 + head),
+    body: input.toString('utf8', 8 + head, end),
+  };
+  if (filled > end) input.copyWithin(0, end, filled);
+  filled -= end;
+  if (input.length > 65536 && filled === 0) input = Buffer.allocUnsafeSlow(65536);
+  return frame;
+}
+
+function parseHeader(text) {
+  const header = Object.create(null);
+  for (const line of text.split('\r\n')) {
+    const colon = line.indexOf(': ');
+    if (colon > 0) header[line.slice(0, colon)] = line.slice(colon + 2);
+  }
+  return header;
+}
+
+// --- errors ------------------------------------------------------------------
+
+function runtimeError(name) {
+  const C = class extends Error {};
+  C.prototype.name = `Runtime.${name}`;
+  return C;
+}
+const ImportModuleError = runtimeError('ImportModuleError');
+const HandlerNotFound = runtimeError('HandlerNotFound');
+const MalformedHandlerName = runtimeError('MalformedHandlerName');
+const UserCodeSyntaxError = runtimeError('UserCodeSyntaxError');
+const CallbackHandlerDeprecated = runtimeError('CallbackHandlerDeprecated');
+const UnhandledPromiseRejection = class extends runtimeError('UnhandledPromiseRejection') {
+  constructor(reason, promise) {
+    super(reason);
+    this.reason = reason;
+    this.promise = promise;
+  }
+};
+
+function looksLikeError(value) {
+  return util.types.isNativeError(value) ||
+    (value && typeof value.name === 'string' && typeof value.message === 'string' && typeof value.stack === 'string');
+}
+
+function userTrace(stack) {
+  return stack.split('\n').filter((line) => !line.startsWith('    at ') || !line.includes(__filename));
+}
+
+function errorDocument(error) {
+  try {
+    if (looksLikeError(error)) {
+      return { errorType: error.name, errorMessage: error.message, trace: userTrace(String(error.stack)) };
+    }
+    return { errorType: typeof error, errorMessage: error.toString(), trace: [] };
+  } catch (_) {
+    return {
+      errorType: 'handled',
+      errorMessage:
+        'callback called with Error argument, but there was a problem while retrieving one or more of its message, name, and stack',
+    };
+  }
+}
+
+// logError writes error to the log in the form that Lambda's runtime gives it.
+function logError(what, error) {
+  const err = error instanceof Error ? error : new Error(error);
+  if (jsonLog) {
+    console.error(err);
+    return;
+  }
+  let text;
+  try {
+    text = JSON.stringify(err, (_, v) => {
+      if (!(v instanceof Error)) return v;
+      const shown = { errorType: v.name, errorMessage: v.message, code: v.code, ...v };
+      if (typeof v.stack === 'string') shown.stack = userTrace(v.stack);
+      return shown;
+    });
+  } catch (_) {
+    text = JSON.stringify(errorDocument(err));
+  }
+  console.error(what, `\t${text}`);
+}
+
+function sendError(kind, error) {
+  const doc = errorDocument(error);
+  const type = String(doc.errorType).replace(/[^\x20-\x7e]/g, '').slice(0, 256);
+  send(kind, `Error-Type: ${type}\r\n`, JSON.stringify(doc));
+}
+
+// --- logs --------------------------------------------------------------------
+
+const jsonLog = (env.AWS_LAMBDA_LOG_FORMAT || '').toUpperCase() === 'JSON';
+let requestId; // undefined until the first call, and shown as that, as on Lambda
+let tenantId;
+
+function textLine(level, args) {
+  return `${new Date().toISOString()}\t${requestId}\t${level}\t${util.format(...args)}\n`;
+}
+
+function jsonLine(level, args) {
+  const line = { timestamp: new Date().toISOString(), level, requestId };
+  if (tenantId !== undefined) line.tenantId = tenantId;
+  const shown = (e) => ({
+    errorType: (e.constructor && e.constructor.name) || 'UnknownError',
+    errorMessage: e.message,
+    stackTrace: typeof e.stack === 'string' ? userTrace(e.stack) : [],
+  });
+  if (args.length === 1) {
+    line.message = args[0];
+    try {
+      return JSON.stringify(line, (_, v) => (v instanceof Error ? { ...shown(v), ...v } : v)) + '\n';
+    } catch (_) {
+      line.message = util.format(args[0]);
+      return JSON.stringify(line) + '\n';
+    }
+  }
+  line.message = util.format(...args);
+  const err = args.find((a) => a instanceof Error);
+  if (err) Object.assign(line, shown(err));
+  return JSON.stringify(line) + '\n';
+}
+
+function patchConsole() {
+  const levels = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
+  const least = levels.indexOf((env.AWS_LAMBDA_LOG_LEVEL || '').toUpperCase());
+  const line = jsonLog ? jsonLine : textLine;
+  for (const [i, level] of levels.entries()) {
+    console[level.toLowerCase()] = i < least && level !== 'FATAL'
+      ? () => {}
+      : (...args) => writeAll(LOG, Buffer.from(line(level, args)));
+  }
+  console.log = console.info;
+}
+
+// --- the handler -------------------------------------------------------------
+
+function isModuleFolder(folder) {
+  for (;;) {
+    if (folder.endsWith('/node_modules')) return false;
+    const file = path.join(folder, 'package.json');
+    if (fs.existsSync(file)) {
+      try {
+        return JSON.parse(fs.readFileSync(file, 'utf8')).type === 'module';
+      } catch (err) {
+        console.warn(`${file} cannot be read, it will be ignored for ES module detection purposes.`, err);
+        return false;
+      }
+    }
+    if (folder === '/') return false;
+    folder = path.dirname(folder);
+  }
+}
+
+async function loadCommon(file) {
+  try {
+    return require(file);
+  } catch (err) {
+    if (err.code !== 'ERR_REQUIRE_ESM' && err.code !== 'ERR_REQUIRE_ASYNC_MODULE') throw err;
+    return import(pathToFileURL(file));
+  }
+}
+
+// loadModule looks for a module in the order of Lambda's runtime.
+async function loadModule(root, folder, name) {
+  const base = path.resolve(root, folder, name);
+  if (fs.existsSync(base) && fs.statSync(base).isFile()) return loadCommon(base);
+  if (fs.existsSync(`${base}.js`)) {
+    if (isModuleFolder(path.dirname(base))) return import(pathToFileURL(`${base}.js`));
+    return loadCommon(`${base}.js`);
+  }
+  if (fs.existsSync(`${base}.mjs`)) return import(pathToFileURL(`${base}.mjs`));
+  if (fs.existsSync(`${base}.cjs`)) return require(`${base}.cjs`);
+  return require(require.resolve(name, { paths: [root, path.join(root, folder)] }));
+}
+
+const follow = (object, names) =>
+  names.reduce((o, name) => (o === undefined || o === null ? undefined : o[name]), object);
+
+// loadHandler returns the function that a name such as "dir/file.a.b" stands for.
+async function loadHandler(root, full) {
+  if (full.includes('..')) {
+    throw new MalformedHandlerName(
+      `'${full}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`);
+  }
+  const last = path.basename(full);
+  const match = /^([^.]*)\.(.*)$/.exec(last);
+  if (!match) throw new MalformedHandlerName('Bad handler');
+  let app;
+  try {
+    app = await loadModule(root, full.slice(0, full.length - last.length), match[1]);
+  } catch (err) {
+    if (err instanceof SyntaxError) throw new UserCodeSyntaxError(err);
+    if (err && err.code === 'MODULE_NOT_FOUND') throw new ImportModuleError(err);
+    throw err;
+  }
+  const names = match[2].split('.');
+  let handler = follow(app, names);
+  if (!handler && !withCallbacks && app && app.default) handler = follow(app.default, names);
+  if (!handler) throw new HandlerNotFound(`${full} is undefined or not exported`);
+  if (typeof handler !== 'function') throw new HandlerNotFound(`${full} is not a function`);
+  if (handler.length >= 3 && !withCallbacks) {
+    throw new CallbackHandlerDeprecated(
+      'ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. ' +
+      'You need to modify this function to use a supported handler signature to use Node.js 24 or later. ' +
+      'For more information see https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.');
+  }
+  return handler;
+}
+
+// --- calls -------------------------------------------------------------------
+
+let handler;
+let current = null; // the call being served, until its answer is sent
+let whenEmpty = null; // what to do when the event loop has nothing left
+
+function parseJSON(text, name) {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (err) {
+    throw new Error(`Cannot parse ${name} as json: ${err}`);
+  }
+}
+
+function contextOf(header) {
+  const deadline = Number(header['Lambda-Runtime-Deadline-Ms']);
+  const context = {
+    functionVersion: env.AWS_LAMBDA_FUNCTION_VERSION,
+    functionName: env.AWS_LAMBDA_FUNCTION_NAME,
+    memoryLimitInMB: env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroupName: env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: env.AWS_LAMBDA_LOG_STREAM_NAME,
+    clientContext: parseJSON(header['Lambda-Runtime-Client-Context'], 'ClientContext'),
+    identity: parseJSON(header['Lambda-Runtime-Cognito-Identity'], 'CognitoIdentity'),
+    invokedFunctionArn: header['Lambda-Runtime-Invoked-Function-Arn'],
+    awsRequestId: header['Lambda-Runtime-Aws-Request-Id'],
+    tenantId: header['Lambda-Runtime-Aws-Tenant-Id'],
+    getRemainingTimeInMillis: () => deadline - Date.now(),
+  };
+  if (!withCallbacks) context.xRayTraceId = header['Lambda-Runtime-Trace-Id'];
+  return context;
+}
+
+// answer sends a result and waits for the next call.
+function answer(call, result) {
+  if (current !== call) return;
+  let body;
+  try {
+    body = JSON.stringify(result);
+    if (body === undefined) body = 'null';
+  } catch (_) {
+    const err = new Error('Unable to stringify response body');
+    if (!withCallbacks) err.name = 'Runtime.JSONStringifyError';
+    return fail(call, err);
+  }
+  if (body.length > answerLimit || (body.length * 3 > answerLimit && Buffer.byteLength(body) > answerLimit)) {
+    const err = new Error(
+      `Response payload size exceeded maximum allowed payload size (${answerLimit} bytes).`);
+    err.name = 'Function.ResponseSizeTooLarge';
+    return fail(call, err);
+  }
+  current = null;
+  send(RESPONSE, '', body);
+  next();
+}
+
+function fail(call, error) {
+  if (current !== call) return;
+  logError('Invoke Error', error);
+  current = null;
+  sendError(FAILURE, error);
+  next();
+}
+
+// addCallbacks gives context the older ways to answer, and returns the callback.
+function addCallbacks(call, context) {
+  let wait = true;
+  let finished = false;
+  const finish = (send) => {
+    if (finished) return;
+    finished = true;
+    whenEmpty = null;
+    send();
+  };
+  const done = (err, result) => finish(() => {
+    if (err !== undefined && err !== null) setImmediate(fail, call, err);
+    else setImmediate(answer, call, result);
+  });
+  Object.defineProperty(context, 'callbackWaitsForEmptyEventLoop', {
+    enumerable: true,
+    get: () => wait,
+    set: (value) => { wait = value; },
+  });
+  context.done = done;
+  context.succeed = (result) => done(null, result);
+  context.fail = (err) => done(err === undefined || err === null ? 'handled' : err);
+  // A handler that neither calls back nor returns a promise answers null when
+  // nothing is left that could still call back.
+  whenEmpty = () => finish(() => setImmediate(answer, call, null));
+  return (err, result) => {
+    if (wait && (err === undefined || err === null)) {
+      finish(() => { whenEmpty = () => setImmediate(answer, call, result); });
+    } else {
+      done(err, result);
+    }
+  };
+}
+
+function run(call, header, body) {
+  let callback;
+  try {
+    const context = contextOf(header);
+    if (withCallbacks) callback = addCallbacks(call, context);
+    const result = handler(JSON.parse(body), context, callback);
+    if (!withCallbacks) {
+      Promise.resolve(result).then((r) => setImmediate(answer, call, r), (e) => setImmediate(fail, call, e));
+    } else if (result && typeof result.then === 'function') {
+      result.then(context.succeed, context.fail);
+    }
+  } catch (err) {
+    if (callback) callback(err);
+    else setImmediate(fail, call, err);
+  }
+}
+
+// next waits for the host and starts the call that it sends.
+function next() {
+  whenEmpty = null;
+  const { kind, header: text, body } = receive();
+  if (kind === SHUTDOWN) process.exit(0);
+  if (kind !== INVOKE) {
+    writeAll(LOG, Buffer.from(`mayfly: the host sent a frame of unknown kind ${kind}\n`));
+    process.exit(1);
+  }
+  const header = parseHeader(text);
+  const call = {};
+  current = call;
+  requestId = header['Lambda-Runtime-Aws-Request-Id'];
+  tenantId = header['Lambda-Runtime-Aws-Tenant-Id'];
+  const trace = header['Lambda-Runtime-Trace-Id'];
+  if (trace !== undefined) env._X_AMZN_TRACE_ID = trace;
+  else delete env._X_AMZN_TRACE_ID;
+  setImmediate(run, call, header, body);
+}
+
+// --- start -------------------------------------------------------------------
+
+let initialised = false;
+
+function die(what, error, status) {
+  logError(what, error);
+  if (!initialised) sendError(INIT_ERROR, error);
+  else if (current) sendError(FAILURE, error);
+  process.exit(status);
+}
+
+async function main() {
+  patchConsole();
+  process.on('uncaughtException', (err) => die('Uncaught Exception', err, 129));
+  process.on('unhandledRejection', (reason, promise) =>
+    die('Unhandled Promise Rejection', new UnhandledPromiseRejection(reason, promise), 128));
+  process.on('beforeExit', () => {
+    const then = whenEmpty;
+    whenEmpty = null;
+    if (then) then();
+  });
+  try {
+    handler = await loadHandler(env.LAMBDA_TASK_ROOT, env._HANDLER);
+  } catch (err) {
+    return die('Uncaught Exception', err, 129);
+  }
+  initialised = true;
+  send(READY, '', '');
+  setImmediate(next);
+}
+
+main();
