@@ -57,6 +57,7 @@ func (m *Mux) HandleHTTP(name string, maxBody int64, h http.Handler) {
 type meta struct {
 	id     string
 	caller Caller
+	http   *http.Request
 }
 
 type metaKey struct{}
@@ -69,6 +70,17 @@ func RequestID(ctx context.Context) string {
 		return ""
 	}
 	return m.id
+}
+
+// HTTPRequest returns the request that ctx belongs to, for what no shape tells:
+// its host, and headers that are not modelled. Its body has been read. It is
+// nil outside of a request.
+func HTTPRequest(ctx context.Context) *http.Request {
+	m, _ := ctx.Value(metaKey{}).(*meta)
+	if m == nil {
+		return nil
+	}
+	return m.http
 }
 
 // CallerOf returns who signed the request that ctx belongs to.
@@ -138,7 +150,7 @@ func (x *exchange) serve() error {
 	if err := x.receive(t); err != nil {
 		return x.own(err)
 	}
-	x.ctx = context.WithValue(r.Context(), metaKey{}, &meta{id: x.req.id, caller: t.caller})
+	x.ctx = context.WithValue(r.Context(), metaKey{}, &meta{id: x.req.id, caller: t.caller, http: r})
 	switch {
 	case x.plain != nil:
 		return x.hand()

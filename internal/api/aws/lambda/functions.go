@@ -1,0 +1,348 @@
+package lambda
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+	"github.com/mayfly-dev/mayfly/internal/function"
+)
+
+// CreateFunction stores a new function; its state is Pending until its image is
+// built.
+func (d *Door) CreateFunction(ctx context.Context, in *CreateFunctionInput) (*CreateFunctionOutput, error) {
+	t, err := d.unqualified(in.FunctionName)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCreate(in); err != nil {
+		return nil, err
+	}
+	s := createSettings(in)
+	if err := s.check(t.name); err != nil {
+		return nil, err
+	}
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
+	}
+	zip, err := codeSource(in.Code).bytes()
+	if err != nil {
+		return nil, err
+	}
+	c := function.Config{
+		MemoryMB: defaultMemoryMB, TmpMB: defaultTmpMB, Timeout: defaultTimeout,
+		Tracing: defaultTracing, Architecture: goarch(ArchitectureX8664),
+	}
+	s.apply(&c)
+	v, err := d.o.Functions.Create(ctx, function.New{Name: t.name, Config: c, Package: zip, Tags: in.Tags}, false)
+	if err != nil {
+		return nil, d.failRuntime(t, in.Runtime, err)
+	}
+	d.warn(v)
+	return d.configuration(v, ""), nil
+}
+
+// checkCreate checks the parameters that only CreateFunction has.
+func checkCreate(in *CreateFunctionInput) error {
+	var c constraints
+	if in.Role == nil {
+		c.null("role")
+	}
+	if in.Code == nil {
+		c.null("code")
+	}
+	c.oneOf("packageType", in.PackageType, PackageTypeZip, PackageTypeImage)
+	if err := c.err(); err != nil {
+		return err
+	}
+	switch {
+	case in.PackageType == PackageTypeImage:
+		return invalid("PackageType Image is not supported: send a zip archive as ZipFile.")
+	case value(in.CodeSigningConfigArn) != "":
+		return invalid("CodeSigningConfigArn is not supported.")
+	case in.TenancyConfig != nil:
+		return invalid("TenancyConfig is not supported.")
+	}
+	return checkPublish(in.Publish, in.PublishTo)
+}
+
+func checkPublish(publish *bool, to string) error {
+	if value(publish) || to != "" {
+		return invalid("Publish is not supported yet: this node serves $LATEST only.")
+	}
+	return nil
+}
+
+func createSettings(in *CreateFunctionInput) settings {
+	return settings{
+		description: in.Description, environment: in.Environment, ephemeral: in.EphemeralStorage, handler: in.Handler,
+		memory: in.MemorySize, role: in.Role, runtime: in.Runtime, timeout: in.Timeout, tracing: in.TracingConfig,
+		architectures: in.Architectures, capacityProvider: in.CapacityProviderConfig, deadLetter: in.DeadLetterConfig,
+		durable: in.DurableConfig, fileSystems: in.FileSystemConfigs, image: in.ImageConfig, key: in.KMSKeyArn,
+		layers: in.Layers, logging: in.LoggingConfig, snapStart: in.SnapStart, vpc: in.VpcConfig,
+	}
+}
+
+func codeSource(c *FunctionCode) source {
+	return source{
+		zip: c.ZipFile, bucket: c.S3Bucket, key: c.S3Key, objectVersion: c.S3ObjectVersion,
+		image: value(c.ImageUri), encryptionKey: value(c.SourceKMSKeyArn), storedAs: c.S3ObjectStorageMode,
+	}
+}
+
+// warn logs that something else than the runtime asked for serves a function.
+func (d *Door) warn(v *function.Version) {
+	if v.RuntimeWarning != "" {
+		d.o.Log.Warn("runtime", "function", v.Function, "runtime", v.Runtime, "warning", v.RuntimeWarning)
+	}
+}
+
+// GetFunction shows a function with its tags and where its code is.
+func (d *Door) GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunctionOutput, error) {
+	t, err := d.target(in.FunctionName, in.Qualifier)
+	if err != nil {
+		return nil, err
+	}
+	v, err := d.o.Functions.Get(t.name, t.qualifier)
+	if err != nil {
+		return nil, d.fail(t, err)
+	}
+	out := &GetFunctionOutput{
+		Code:          &FunctionCodeLocation{RepositoryType: new("S3"), Location: new(d.codeURL(ctx, v))},
+		Configuration: d.configuration(v, t.qualifier),
+	}
+	tags, err := d.o.Functions.Tags(t.name)
+	if err != nil {
+		return nil, d.fail(t, err)
+	}
+	if len(tags) > 0 {
+		out.Tags = tags
+	}
+	return out, nil
+}
+
+// GetFunctionConfiguration shows a function's configuration.
+func (d *Door) GetFunctionConfiguration(_ context.Context, in *GetFunctionConfigurationInput) (*GetFunctionConfigurationOutput, error) {
+	t, err := d.target(in.FunctionName, in.Qualifier)
+	if err != nil {
+		return nil, err
+	}
+	v, err := d.o.Functions.Get(t.name, t.qualifier)
+	if err != nil {
+		return nil, d.fail(t, err)
+	}
+	return d.configuration(v, t.qualifier), nil
+}
+
+// pageSize is the longest page of a list, whatever the caller asks for.
+const pageSize = 50
+
+// ListFunctions lists functions by name.
+func (d *Door) ListFunctions(_ context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error) {
+	var c constraints
+	c.oneOf("functionVersion", in.FunctionVersion, FunctionVersionAll)
+	size := pageSize
+	if n := in.MaxItems; n != nil {
+		switch {
+		case *n < 1:
+			c.add("maxItems", strconv.Itoa(int(*n)), "Member must have value greater than or equal to 1")
+		case *n > 10000:
+			c.add("maxItems", strconv.Itoa(int(*n)), "Member must have value less than or equal to 10000")
+		}
+		size = min(size, int(*n))
+	}
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	after, err := readMarker(in.Marker)
+	if err != nil {
+		return nil, err
+	}
+	qualifier := ""
+	if in.FunctionVersion == FunctionVersionAll {
+		qualifier = function.Latest
+	}
+	page, more := d.o.Functions.List(after, size)
+	out := &ListFunctionsOutput{Functions: make([]FunctionConfiguration, 0, len(page))}
+	for _, v := range page {
+		out.Functions = append(out.Functions, *d.listed(v, qualifier))
+	}
+	if more {
+		out.NextMarker = new(base64.RawURLEncoding.EncodeToString([]byte(page[len(page)-1].Function)))
+	}
+	return out, nil
+}
+
+// readMarker returns the name after which a list goes on.
+func readMarker(marker *string) (string, error) {
+	if value(marker) == "" {
+		return "", nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(*marker)
+	if err != nil || function.CheckName(string(b)) != nil {
+		return "", invalid("Invalid marker: pass the NextMarker of the page before.")
+	}
+	return string(b), nil
+}
+
+// UpdateFunctionCode gives a function new code; calls run the old code until
+// its image is built.
+func (d *Door) UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInput) (*UpdateFunctionCodeOutput, error) {
+	t, err := d.unqualified(in.FunctionName)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPublish(in.Publish, in.PublishTo); err != nil {
+		return nil, err
+	}
+	s := settings{architectures: in.Architectures}
+	if err := s.check(t.name); err != nil {
+		return nil, err
+	}
+	zip, err := source{
+		zip: in.ZipFile, bucket: in.S3Bucket, key: in.S3Key, objectVersion: in.S3ObjectVersion,
+		image: value(in.ImageUri), encryptionKey: value(in.SourceKMSKeyArn), storedAs: in.S3ObjectStorageMode,
+	}.bytes()
+	if err != nil {
+		return nil, err
+	}
+	change := function.CodeChange{Package: zip, Revision: value(in.RevisionId), Dry: value(in.DryRun)}
+	if len(in.Architectures) > 0 {
+		change.Architecture = goarch(in.Architectures[0])
+	}
+	v, err := d.o.Functions.UpdateCode(ctx, t.name, change)
+	if err != nil {
+		return nil, d.fail(t, err)
+	}
+	return d.configuration(v, ""), nil
+}
+
+// UpdateFunctionConfiguration changes what the request names of a function's
+// configuration; calls see the old one until the change is complete.
+func (d *Door) UpdateFunctionConfiguration(ctx context.Context, in *UpdateFunctionConfigurationInput) (*UpdateFunctionConfigurationOutput, error) {
+	t, err := d.unqualified(in.FunctionName)
+	if err != nil {
+		return nil, err
+	}
+	s := settings{
+		description: in.Description, environment: in.Environment, ephemeral: in.EphemeralStorage, handler: in.Handler,
+		memory: in.MemorySize, role: in.Role, runtime: in.Runtime, timeout: in.Timeout, tracing: in.TracingConfig,
+		capacityProvider: in.CapacityProviderConfig, deadLetter: in.DeadLetterConfig,
+		durable: in.DurableConfig, fileSystems: in.FileSystemConfigs, image: in.ImageConfig, key: in.KMSKeyArn,
+		layers: in.Layers, logging: in.LoggingConfig, snapStart: in.SnapStart, vpc: in.VpcConfig,
+	}
+	if err := s.check(t.name); err != nil {
+		return nil, err
+	}
+	v, err := d.o.Functions.UpdateConfig(ctx, t.name, value(in.RevisionId), s.apply)
+	if err != nil {
+		return nil, d.failRuntime(t, in.Runtime, err)
+	}
+	d.warn(v)
+	return d.configuration(v, ""), nil
+}
+
+// DeleteFunction removes a function.
+func (d *Door) DeleteFunction(ctx context.Context, in *DeleteFunctionInput) (*DeleteFunctionOutput, error) {
+	t, err := d.target(in.FunctionName, in.Qualifier)
+	if err != nil {
+		return nil, err
+	}
+	if t.qualifier == function.Latest {
+		return nil, invalid("$LATEST version cannot be deleted without deleting the function.")
+	}
+	if t.qualifier != "" {
+		// Published versions come later; there is none to delete.
+		return nil, wire.Errorf(CodeResourceNotFound, "Function not found: %s", d.arn(t.name, ""))
+	}
+	if err := d.o.Functions.Delete(ctx, t.name); err != nil {
+		return nil, d.fail(t, err)
+	}
+	return &DeleteFunctionOutput{StatusCode: new(int32(http.StatusNoContent))}, nil
+}
+
+// GetAccountSettings shows the node's limits and what is used of them.
+func (d *Door) GetAccountSettings(context.Context, *GetAccountSettingsInput) (*GetAccountSettingsOutput, error) {
+	l := d.o.Functions.Limits()
+	n, size := d.o.Functions.Usage()
+	return &GetAccountSettingsOutput{
+		AccountLimit: &AccountLimit{
+			TotalCodeSize: new(l.CodeStorage), CodeSizeUnzipped: new(l.Unpacked), CodeSizeZipped: new(l.Package),
+			ConcurrentExecutions: new(int32(d.o.Concurrency)), UnreservedConcurrentExecutions: new(int32(d.o.Concurrency)),
+		},
+		AccountUsage: &AccountUsage{TotalCodeSize: new(size), FunctionCount: new(int64(n))},
+	}, nil
+}
+
+// checkTags refuses the tags that AWS keeps for itself.
+func checkTags(tags map[string]string) error {
+	for k := range tags {
+		if strings.HasPrefix(strings.ToLower(k), "aws:") {
+			return invalid("The tag key %s begins with aws:, which is reserved.", k)
+		}
+	}
+	return nil
+}
+
+// taggable reads the ARN of a function that has tags.
+func (d *Door) taggable(resource *string) (target, error) {
+	if !strings.HasPrefix(value(resource), "arn:") {
+		var c constraints
+		c.pattern("resource", value(resource), `arn:(aws[a-zA-Z-]*):lambda:...:function:[a-zA-Z0-9-_]+`)
+		return target{}, c.err()
+	}
+	t, err := d.target(resource, nil)
+	if err == nil && t.qualifier != "" {
+		return target{}, invalid("Tags on function aliases and versions are not supported. Please specify a function ARN.")
+	}
+	return t, err
+}
+
+// ListTags shows a function's tags.
+func (d *Door) ListTags(_ context.Context, in *ListTagsInput) (*ListTagsOutput, error) {
+	t, err := d.taggable(in.Resource)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := d.o.Functions.Tags(t.name)
+	if err != nil {
+		return nil, d.fail(t, err)
+	}
+	return &ListTagsOutput{Tags: tags}, nil
+}
+
+// TagResource adds tags to a function.
+func (d *Door) TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error) {
+	t, err := d.taggable(in.Resource)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.Tags) == 0 {
+		return nil, invalid("An error occurred and the request cannot be processed. Please specify at least one tag.")
+	}
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
+	}
+	if err := d.o.Functions.Tag(ctx, t.name, in.Tags); err != nil {
+		return nil, d.fail(t, err)
+	}
+	return &TagResourceOutput{}, nil
+}
+
+// UntagResource removes tags from a function.
+func (d *Door) UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error) {
+	t, err := d.taggable(in.Resource)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.TagKeys) == 0 {
+		return nil, invalid("Please specify at least one tag key.")
+	}
+	if err := d.o.Functions.Untag(ctx, t.name, in.TagKeys); err != nil {
+		return nil, d.fail(t, err)
+	}
+	return &UntagResourceOutput{}, nil
+}

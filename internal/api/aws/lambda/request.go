@@ -1,0 +1,43 @@
+package lambda
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+)
+
+// requestID returns the id of the HTTP request that ctx belongs to, which is
+// also the id of the call that it makes.
+func requestID(ctx context.Context) string {
+	if id := wire.RequestID(ctx); id != "" {
+		return id
+	}
+	return uuid.NewString()
+}
+
+// traceHeader carries the trace that a call is part of; the model doesn't name it.
+const traceHeader = "X-Amzn-Trace-Id"
+
+func traceID(ctx context.Context) string {
+	if r := wire.HTTPRequest(ctx); r != nil {
+		if id := r.Header.Get(traceHeader); id != "" {
+			return id
+		}
+	}
+	return newTraceID(time.Now())
+}
+
+// baseURL returns scheme and host under which the caller reached this node.
+func baseURL(ctx context.Context) (scheme, host string) {
+	r := wire.HTTPRequest(ctx)
+	switch {
+	case r == nil:
+		return "http", "localhost"
+	case r.TLS != nil:
+		return "https", r.Host
+	}
+	return "http", r.Host
+}

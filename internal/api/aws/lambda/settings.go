@@ -1,0 +1,183 @@
+package lambda
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
+	"github.com/mayfly-dev/mayfly/internal/function"
+)
+
+// What Lambda gives a function whose owner says nothing.
+const (
+	defaultMemoryMB = 128
+	defaultTmpMB    = 512
+	defaultTimeout  = 3 * time.Second
+	defaultTracing  = TracingModePassThrough
+)
+
+// settings are the parameters that CreateFunction and
+// UpdateFunctionConfiguration share. What is absent stays as it is.
+type settings struct {
+	description   *string
+	environment   *Environment
+	ephemeral     *EphemeralStorage
+	handler       *string
+	memory        *int32
+	role          *string
+	runtime       string
+	timeout       *int32
+	tracing       *TracingConfig
+	architectures []string
+
+	// What can't be honoured, or only at its default.
+	capacityProvider *CapacityProviderConfig
+	deadLetter       *DeadLetterConfig
+	durable          *DurableConfig
+	fileSystems      []FileSystemConfig
+	image            *ImageConfig
+	key              *string
+	layers           []string
+	logging          *LoggingConfig
+	snapStart        *SnapStart
+	vpc              *VpcConfig
+}
+
+// check reports what Lambda itself would refuse, and then what this node can't
+// do. name is the function's.
+func (s *settings) check(name string) error {
+	var c constraints
+	if s.role != nil && !arn.ValidRole(*s.role) {
+		c.pattern("role", *s.role, arn.RolePattern)
+	}
+	if s.tracing != nil {
+		c.oneOf("tracingConfig.mode", s.tracing.Mode, TracingModeActive, TracingModePassThrough)
+	}
+	if s.snapStart != nil {
+		c.oneOf("snapStart.applyOn", s.snapStart.ApplyOn, SnapStartApplyOnPublishedVersions, SnapStartApplyOnNone)
+	}
+	if s.logging != nil {
+		c.oneOf("loggingConfig.logFormat", s.logging.LogFormat, LogFormatJson, LogFormatText)
+	}
+	for _, a := range s.architectures {
+		c.oneOf("architectures", a, ArchitectureX8664, ArchitectureArm64)
+	}
+	if len(s.architectures) > 1 {
+		c.add("architectures", "["+strings.Join(s.architectures, ", ")+"]", "Member must have length less than or equal to 1")
+	}
+	if err := c.err(); err != nil {
+		return err
+	}
+	if s.environment != nil {
+		if err := checkReserved(s.environment.Variables); err != nil {
+			return err
+		}
+	}
+	return s.checkSupported(name)
+}
+
+// checkSupported refuses parameters that ask for what this node does not do:
+// a function that silently lacks its network or its layer is worse than none.
+func (s *settings) checkSupported(name string) error {
+	for _, p := range []struct {
+		given bool
+		what  string
+	}{
+		{s.capacityProvider != nil, "CapacityProviderConfig is not supported: functions run on this node"},
+		{s.deadLetter != nil && value(s.deadLetter.TargetArn) != "", "DeadLetterConfig is not supported yet"},
+		{s.durable != nil, "DurableConfig is not supported yet"},
+		{len(s.fileSystems) > 0, "FileSystemConfigs is not supported"},
+		{s.image != nil, "ImageConfig is not supported: functions are deployed as zip archives"},
+		{value(s.key) != "", "KMSKeyArn is not supported: environment variables are kept with the node's own data"},
+		{len(s.layers) > 0, "Layers is not supported yet: put the layer's files into the zip archive"},
+		{s.logging != nil && s.logging.LogFormat == LogFormatJson, "LoggingConfig.LogFormat JSON is not supported yet: use Text"},
+		{s.logging != nil && s.logging.LogGroup != nil && *s.logging.LogGroup != logGroup(name), "LoggingConfig.LogGroup can't be chosen: it is " + logGroup(name)},
+		{s.logging != nil && (s.logging.ApplicationLogLevel != "" || s.logging.SystemLogLevel != ""), "Log levels need LogFormat JSON, which is not supported yet"},
+		{s.snapStart != nil && s.snapStart.ApplyOn == SnapStartApplyOnPublishedVersions, "SnapStart is not supported yet"},
+		{s.vpc != nil && len(s.vpc.SubnetIds)+len(s.vpc.SecurityGroupIds) > 0, "VpcConfig is not supported: functions reach the network through the node"},
+	} {
+		if p.given {
+			return invalid("%s.", p.what)
+		}
+	}
+	return nil
+}
+
+// reserved are the environment variables that Lambda sets itself.
+var reserved = []string{
+	"_HANDLER", "_X_AMZN_TRACE_ID",
+	"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV",
+	"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION",
+	"AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME",
+	"AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+	"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT",
+}
+
+func checkReserved(env map[string]string) error {
+	var used []string
+	for k := range env {
+		if slices.Contains(reserved, k) {
+			used = append(used, k)
+		}
+	}
+	if len(used) == 0 {
+		return nil
+	}
+	slices.Sort(used)
+	return invalid("Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: %s", strings.Join(used, ", "))
+}
+
+// apply puts the settings into c.
+func (s *settings) apply(c *function.Config) {
+	set(&c.Description, s.description)
+	set(&c.Handler, s.handler)
+	set(&c.Role, s.role)
+	if s.runtime != "" {
+		c.Runtime = s.runtime
+	}
+	if s.memory != nil {
+		c.MemoryMB = int(*s.memory)
+	}
+	if s.timeout != nil {
+		c.Timeout = time.Duration(*s.timeout) * time.Second
+	}
+	if s.ephemeral != nil {
+		c.TmpMB = int(value(s.ephemeral.Size))
+	}
+	if s.environment != nil {
+		c.Env = s.environment.Variables
+	}
+	if s.tracing != nil && s.tracing.Mode != "" {
+		c.Tracing = s.tracing.Mode
+	}
+	if len(s.architectures) > 0 {
+		c.Architecture = goarch(s.architectures[0])
+	}
+}
+
+func set(to *string, from *string) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// source is where a request says that the code is.
+type source struct {
+	zip                            []byte
+	bucket, key, objectVersion     *string
+	image, encryptionKey, storedAs string
+}
+
+// bytes returns the code package; nil if none was given.
+func (s source) bytes() ([]byte, error) {
+	switch {
+	case s.image != "":
+		return nil, invalid("Container images are not supported: send a zip archive as ZipFile.")
+	case s.bucket != nil || s.key != nil || s.objectVersion != nil || s.storedAs != "":
+		return nil, invalid("Code from a bucket is not supported yet: send the zip archive as ZipFile.")
+	case s.encryptionKey != "":
+		return nil, invalid("SourceKMSKeyArn is not supported: send an unencrypted zip archive as ZipFile.")
+	}
+	return s.zip, nil
+}
