@@ -1,0 +1,297 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mayfly-dev/mayfly/internal/access"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/guest"
+	"github.com/mayfly-dev/mayfly/internal/blob/disk"
+	"github.com/mayfly-dev/mayfly/internal/function"
+	"github.com/mayfly-dev/mayfly/internal/image"
+	"github.com/mayfly-dev/mayfly/internal/invoke"
+	"github.com/mayfly-dev/mayfly/internal/logs"
+	"github.com/mayfly-dev/mayfly/internal/meter"
+	"github.com/mayfly-dev/mayfly/internal/runtimes"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/spine"
+)
+
+// AddressFile is the name of the file in the data directory in which a running
+// node says how it is reached.
+const AddressFile = "node.json"
+
+// Address is the content of AddressFile.
+type Address struct {
+	Endpoint string `json:"endpoint"`
+	Region   string `json:"region"`
+	PID      int    `json:"pid"`
+}
+
+// Node is a whole node. New makes it, Run runs it and closes it.
+type Node struct {
+	cfg     Config
+	log     *slog.Logger
+	version string
+	started time.Time
+
+	lock     *os.File
+	keys     *access.Keys
+	first    bool // the keys were made by this start
+	spine    *spine.Spine
+	blobs    *disk.Store
+	logs     *logs.Store
+	meter    *meter.Recorder
+	catalog  *runtimes.Catalog
+	images   *image.Store
+	driver   sandbox.Driver
+	network  closer // nil without one
+	planner  *planner
+	pool     *sandbox.Pool
+	registry *function.Registry
+	invoker  *invoke.Invoker
+	server   *http.Server
+	listener net.Listener
+	warnings []string // full sentences; not changed after New
+}
+
+type closer interface{ Close() error }
+
+// New opens everything in the data directory, sweeps what a dead node left in
+// it, and listens; Run serves. version is shown to clients. On an error nothing
+// is left open.
+func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
+	cfg, err = cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
+		return nil, fmt.Errorf("find the data directory: %w", err)
+	}
+	n := &Node{cfg: cfg, log: log, version: version, started: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	for _, open := range []func(context.Context) error{
+		n.openDir, n.openStores, n.openRuntimes, n.openDriver, n.openCore, n.openDoors,
+	} {
+		if err := open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+func (n *Node) path(name string) string { return filepath.Join(n.cfg.DataDir, name) }
+
+func (n *Node) openDir(context.Context) (err error) {
+	if n.lock, err = lock(n.cfg.DataDir); err != nil {
+		return err
+	}
+	n.keys, n.first, err = access.Open(n.cfg.DataDir)
+	return err
+}
+
+func (n *Node) openStores(ctx context.Context) (err error) {
+	if n.spine, err = spine.Open(ctx, spine.Config{Dir: n.path("spine"), URL: n.cfg.Spine, Log: n.log}); err != nil {
+		return err
+	}
+	if n.blobs, err = disk.Open(n.path("blobs")); err != nil {
+		return err
+	}
+	if n.logs, err = logs.Open(logs.Config{Dir: n.path("logs")}, n.log); err != nil {
+		return err
+	}
+	journal, err := n.spine.Meter(ctx)
+	if err != nil {
+		return err
+	}
+	n.meter = meter.NewRecorder(journal, n.log)
+	return nil
+}
+
+func (n *Node) openRuntimes(ctx context.Context) (err error) {
+	n.catalog, err = runtimes.Detect(ctx, runtimes.Config{
+		Dirs: n.cfg.InterpreterDirs, VersionDirs: n.cfg.VersionDirs, Strict: n.cfg.StrictRuntimes,
+	})
+	if err != nil {
+		return err
+	}
+	n.images, err = image.New(image.Config{Dir: n.path("images"), Blobs: n.blobs, Log: n.log})
+	return err
+}
+
+// openCore makes what runs functions.
+func (n *Node) openCore(ctx context.Context) error {
+	inside, err := guest.New(guest.Config{
+		Account: n.cfg.Account, Region: n.cfg.Region, Resolve: n.catalog.Resolve, MaxResponse: n.cfg.MaxAnswer,
+	})
+	if err != nil {
+		return err
+	}
+	n.planner = &planner{
+		catalog: n.catalog, images: n.images, driver: n.driver, guest: inside, files: guest.Files,
+		capCPU: n.cfg.CPU == CPUCap, roots: map[runtimes.Runtime]*image.Tree{},
+	}
+	n.pool = sandbox.NewPool(sandbox.PoolConfig{
+		Driver: n.driver, Plan: n.planner.plan, Sink: invoke.Sink(n.logs, n.log), Log: n.log,
+		KeepAlive: n.cfg.KeepAlive, Linger: n.cfg.Linger, MemoryMB: n.cfg.MemoryMB, Starts: n.cfg.Starts,
+		InitLimit: n.cfg.InitLimit, QueueLimit: n.cfg.QueueLimit, MaxResponse: n.cfg.MaxAnswer,
+	})
+	bucket, err := n.spine.Bucket(ctx, spine.FunctionsBucket)
+	if err != nil {
+		return err
+	}
+	limits := function.DefaultLimits(goarch)
+	limits.MemoryMB = min(limits.MemoryMB, n.cfg.MemoryMB)
+	n.registry, err = function.Open(ctx, function.Options{
+		Bucket: bucket, Packages: n.blobs, Runtimes: n.planner, Builder: n.planner,
+		Limits: limits, Log: n.log, Obsolete: n.pool.Retire,
+	})
+	if err != nil {
+		return err
+	}
+	calls, err := n.spine.Calls(ctx, n.cfg.Concurrency)
+	if err != nil {
+		return err
+	}
+	n.invoker = invoke.New(invoke.Config{
+		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: calls, Log: n.log,
+		Concurrency: n.cfg.Concurrency, MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload,
+	})
+	return nil
+}
+
+// Endpoint returns the URL under which the API is served.
+func (n *Node) Endpoint() string { return "http://" + n.listener.Addr().String() }
+
+// Key returns the node's access key, and whether this start made it.
+func (n *Node) Key() (key access.Key, first bool) { return n.keys.Primary(), n.first }
+
+// Warnings returns what this node can't do, or does differently, in full
+// sentences for its operator.
+func (n *Node) Warnings() []string { return n.warnings }
+
+// Config returns the configuration in force.
+func (n *Node) Config() Config { return n.cfg }
+
+// Runtimes returns the language runtimes found on the machine.
+func (n *Node) Runtimes() []runtimes.Runtime { return n.catalog.Found() }
+
+// Run serves until ctx ends, then stops in reverse and leaves nothing behind. It
+// returns nil after a clean stop. It is called once.
+func (n *Node) Run(ctx context.Context) error {
+	if err := n.announce(); err != nil {
+		return errors.Join(err, n.close())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The meter outlives what it listens to.
+	meterCtx, stopMeter := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopMeter()
+	metered := make(chan error, 1)
+	go func() { metered <- n.meter.Run(meterCtx) }()
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.registry.Run(gctx) })
+	g.Go(func() error { return n.invoker.Run(gctx) })
+	g.Go(n.serve)
+	g.Go(func() error {
+		<-gctx.Done()
+		return n.drain()
+	})
+	err := g.Wait()
+	n.log.Info("stopping: calls are done")
+	stopMeter()
+	return errors.Join(err, <-metered, n.close())
+}
+
+// serve answers requests until the server is shut down.
+func (n *Node) serve() error {
+	if err := n.server.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", n.Endpoint(), err)
+	}
+	return nil
+}
+
+// drain refuses new requests and lets those under way finish within the limit;
+// then they are cut off.
+func (n *Node) drain() error {
+	n.log.Info("stopping: letting calls finish", "limit", n.cfg.DrainLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.DrainLimit)
+	defer cancel()
+	err := n.server.Shutdown(ctx)
+	if err := n.pool.Close(ctx); err != nil {
+		n.log.Warn("stopping: " + err.Error())
+	}
+	if err != nil { // their calls have just been cut off: they end now
+		last, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err = n.server.Shutdown(last); err != nil {
+			err = n.server.Close()
+		}
+	}
+	return err
+}
+
+// announce writes how the node is reached, for the command line on this machine.
+func (n *Node) announce() error {
+	b, err := json.Marshal(Address{Endpoint: n.Endpoint(), Region: n.cfg.Region, PID: os.Getpid()})
+	if err != nil {
+		return fmt.Errorf("announce the node: %w", err)
+	}
+	path := n.path(AddressFile)
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		return fmt.Errorf("announce the node: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("announce the node: %w", err)
+	}
+	return nil
+}
+
+// close lets go of everything that was opened, in reverse. It is safe on a node
+// that is only half made.
+func (n *Node) close() error {
+	var all []error
+	if n.listener != nil {
+		n.listener.Close() // the server has closed it already, or never served
+	}
+	if n.pool != nil {
+		done, cancel := context.WithCancel(context.Background())
+		cancel()
+		n.pool.Close(done) // drained before, or never used
+	}
+	if n.driver != nil {
+		all = append(all, n.driver.Close())
+	}
+	if n.network != nil {
+		all = append(all, n.network.Close())
+	}
+	if n.images != nil {
+		all = append(all, n.images.Close())
+	}
+	if n.logs != nil {
+		all = append(all, n.logs.Close())
+	}
+	if n.spine != nil {
+		n.spine.Close()
+	}
+	if n.lock != nil {
+		os.Remove(n.path(AddressFile)) // missing if the node never ran
+		all = append(all, n.lock.Close())
+	}
+	return errors.Join(all...)
+}
