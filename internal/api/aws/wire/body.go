@@ -75,10 +75,13 @@ func broken(err error) error {
 	return &Error{Code: "RequestTimeoutException", Status: http.StatusRequestTimeout, Message: "The request body could not be read to its end.", Err: err}
 }
 
-// decompress undoes a Content-Encoding of gzip, which clients use for large
-// requests of some operations.
+// decompress undoes a Content-Encoding that ends in gzip, which clients use for
+// large requests of some operations, and takes it out of the header. A service
+// that stores bodies as they are sent keeps both.
 func (x *exchange) decompress(raw []byte) ([]byte, error) {
-	if x.service == nil || x.service.BareErrors || !strings.EqualFold(x.req.http.Header.Get("Content-Encoding"), "gzip") {
+	h := x.req.http.Header
+	encoding, found := strings.CutSuffix(h.Get("Content-Encoding"), "gzip")
+	if !found || x.service == nil || x.service.BareErrors {
 		return raw, nil
 	}
 	z, err := gzip.NewReader(bytes.NewReader(raw))
@@ -92,6 +95,10 @@ func (x *exchange) decompress(raw []byte) ([]byte, error) {
 	}
 	if int64(len(b)) > limit {
 		return nil, x.tooLarge()
+	}
+	h.Del("Content-Encoding")
+	if encoding = strings.TrimRight(encoding, ", "); encoding != "" {
+		h.Set("Content-Encoding", encoding)
 	}
 	return b, nil
 }

@@ -183,7 +183,8 @@ func (r *restReader) headers(m *Member, place any) error {
 		if mp.Len() < 0 {
 			mp.Make()
 		}
-		if err := mp.Put(name[len(prefix):], func(place any) error { return setAll(m.Elem, place, values) }); err != nil {
+		// Names of headers have no case; the ones in the map are lower case.
+		if err := mp.Put(strings.ToLower(name[len(prefix):]), func(place any) error { return setAll(m.Elem, place, values) }); err != nil {
 			return err
 		}
 	}

@@ -176,7 +176,7 @@ func fill(m *botocore.Model, ref *botocore.Ref, place, v any) {
 	case *[]byte:
 		*p = []byte(v.(string))
 	case **string, *string:
-		if ref.JSONValue {
+		if _, isText := v.(string); ref.JSONValue && !isText {
 			b, err := json.Marshal(v)
 			if err != nil {
 				panic(err)

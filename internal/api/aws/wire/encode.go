@@ -126,7 +126,7 @@ type restWriter struct {
 // Member implements Walker.
 func (w *restWriter) Member(i int, place any) {
 	m := &w.shape.Members[i]
-	if m.Loc == InBody {
+	if m.answersInBody() {
 		w.fields = true
 	}
 	if absent(place) {

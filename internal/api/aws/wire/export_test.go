@@ -37,6 +37,15 @@ func DecodeAnswer(p Protocol, wrapper string, h http.Header, status int, body []
 				store(w[i], int32(status))
 			}
 		}
+		for i := range s.Shape().Members {
+			if m := &s.Shape().Members[i]; m.Loc != InBody && m.answersInBody() && p == RESTXML {
+				e, err := parseXML(body)
+				if err != nil {
+					return err
+				}
+				return decodeXML(e, s, false)
+			}
+		}
 		return decodeREST(req, s)
 	}
 }

@@ -38,7 +38,7 @@ func (w *jsonWriter) structure(s Struct, top bool) {
 // Member implements Walker.
 func (w *jsonWriter) Member(i int, place any) {
 	m := &w.shape.Members[i]
-	if w.top && m.Loc != InBody || absent(place) {
+	if w.top && !m.answersInBody() || absent(place) {
 		return
 	}
 	w.key(m.WireName())

@@ -64,9 +64,10 @@ func (r *queryReader) Member(i int, place any) {
 	}
 	m := &r.shape.Members[i]
 	name := m.WireName()
-	// The elements of a flattened list may have a name, which stands in for the list's.
-	if m.Flat && m.Type == TypeList && m.Elem.Wire != "" {
-		name = m.Elem.Wire
+	// The elements of a flattened list may have a name, which stands in for the
+	// list's unless the place where the list stands gives one.
+	if m.Flat && m.Type == TypeList && m.Wire == "" {
+		name = orElse(m.Elem.Wire, name)
 	}
 	if p := r.p.kids[name]; p != nil {
 		r.err = queryValue(p, m, place)

@@ -91,6 +91,12 @@ func (m *Member) WireName() string {
 	return m.Name
 }
 
+// answersInBody reports whether the member is a field of the body in an
+// answer: bindings to the URI are for requests alone.
+func (m *Member) answersInBody() bool {
+	return m.Loc == InBody || m.Loc == InLabel || m.Loc == InQuery
+}
+
 // Namespace is an XML namespace declaration; an empty URI is none.
 type Namespace struct{ Prefix, URI string }
 

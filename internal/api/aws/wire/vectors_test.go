@@ -144,7 +144,9 @@ func readSuites(t *testing.T, direction string) map[string][]suite {
 }
 
 // skippedInputs are vectors whose point is something that only a client does.
-var skippedInputs = map[string]string{}
+var skippedInputs = map[string]string{
+	"RestJsonHostWithPath": "the client is configured with an endpoint that has a path of its own; a node is not mounted under one",
+}
 
 func TestServerDecodesWhatClientsSerialize(t *testing.T) {
 	for file, suites := range readSuites(t, "input") {
@@ -176,11 +178,20 @@ func decodesVector(t *testing.T, s *suite, c *vector) {
 	if method == "" {
 		method = c.Given.HTTP.Method
 	}
-	r := httptest.NewRequest(method, c.Serialized.URI, strings.NewReader(c.Serialized.Body))
+	body := []byte(c.Serialized.Body)
+	if len(body) == 0 && strings.HasSuffix(c.Serialized.Headers["Content-Encoding"], "gzip") {
+		t.Skip("the vector checks only a header and leaves the compressed body out; TestCompressedRequestIsDecoded has one")
+	}
+	r := httptest.NewRequest(method, c.Serialized.URI, bytes.NewReader(body))
+	if s.Metadata.Protocol == "json" {
+		r.Header.Set("X-Amz-Target", s.Metadata.TargetPrefix+"."+c.Given.Name) // some vectors leave it out
+	}
 	for k, v := range c.Serialized.Headers {
 		r.Header.Set(k, v)
 	}
-	sign(t, r, "vectors", []byte(c.Serialized.Body))
+	sent := r.URL.RawQuery
+	sign(t, r, "vectors", body)
+	r.URL.RawQuery = sent // the signer sorts it
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, r)
 	if !called {
@@ -190,9 +201,42 @@ func decodesVector(t *testing.T, s *suite, c *vector) {
 		return
 	}
 	want := newRecord(model, c.Given.Input.Shape)
+	for _, m := range want.shape.Members {
+		if m.Token && c.Params[m.Name] == nil && strings.Contains(c.Serialized.URI+c.Serialized.Body, clientToken) {
+			c.Params[m.Name] = clientToken
+		}
+	}
 	fillRecord(want, any(c.Params))
-	if w := plain(want, false); !reflect.DeepEqual(got, w) {
-		t.Errorf("decoded\n%s\nwant\n%s\nfrom %+v", show(got), show(w), c.Serialized)
+	expected := plain(want, false)
+	forgive(s.Metadata.Protocol, want.shape, got.(map[string]any), expected.(map[string]any))
+	if !reflect.DeepEqual(got, expected) {
+		t.Errorf("decoded\n%s\nwant\n%s\nfrom %+v", show(got), show(expected), c.Serialized)
+	}
+}
+
+// clientToken is what the vectors' clients make up for an idempotency token.
+const clientToken = "00000000-0000-4000-8000-000000000000"
+
+// forgive takes out of both values what a request can't tell a server: that
+// a list or map outside of a body is empty and not absent; and, in a map of all
+// query parameters, which of those that other members are bound to were in it
+// (a server puts all parameters there).
+func forgive(protocol string, shape *wire.Shape, values ...map[string]any) {
+	for _, v := range values {
+		for _, m := range shape.Members {
+			if all, ok := v[m.Name].(map[string]any); ok && m.Loc == wire.InQuery {
+				for _, other := range shape.Members {
+					if other.Loc == wire.InQuery && other.Type != wire.TypeMap {
+						delete(all, other.WireName())
+					}
+				}
+			}
+			if rv := reflect.ValueOf(v[m.Name]); m.Loc != wire.InBody || protocol == "query" {
+				if k := rv.Kind(); (k == reflect.Map || k == reflect.Slice) && rv.Len() == 0 {
+					delete(v, m.Name)
+				}
+			}
+		}
 	}
 }
 
@@ -205,7 +249,9 @@ func show(v any) string {
 }
 
 // skippedOutputs are vectors whose point is something that only a client does.
-var skippedOutputs = map[string]string{}
+var skippedOutputs = map[string]string{
+	"RestJsonDeserializesDenseSetMapAndSkipsNull": "a client's tolerance of a null that no server should send; generated maps drop it, the test's own keep it",
+}
 
 func TestServerAnswersAsClientsExpect(t *testing.T) {
 	for file, suites := range readSuites(t, "output") {
@@ -277,7 +323,9 @@ func answersVector(t *testing.T, s *suite, c *vector) {
 	if err := wire.DecodeAnswer(protocol, wrapper, h, c.Response.Status, []byte(c.Response.Body), read); err != nil {
 		t.Fatalf("the vector's own answer is not understood: %v", err)
 	}
-	if got := plain(read, false); !reflect.DeepEqual(got, want) {
+	got := plain(read, false)
+	forgive(s.Metadata.Protocol, out.shape, got.(map[string]any), want.(map[string]any))
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the vector's own answer is read as\n%s\nwant\n%s", show(got), show(want))
 	}
 
@@ -291,11 +339,15 @@ func answersVector(t *testing.T, s *suite, c *vector) {
 	if res.StatusCode != c.Response.Status {
 		t.Errorf("status %d, want %d: %s", res.StatusCode, c.Response.Status, body)
 	}
+	res.Header.Del("Content-Length") // a map of all headers would hold ours
+	res.Header.Del("X-Amzn-Requestid")
 	ours := newRecord(model, c.Given.Output.Shape)
 	if err := wire.DecodeAnswer(protocol, wrapper, res.Header, res.StatusCode, body, ours); err != nil {
 		t.Fatalf("our answer is not understood: %v\n%s", err, body)
 	}
-	if got := plain(ours, false); !reflect.DeepEqual(got, want) {
+	got = plain(ours, false)
+	forgive(s.Metadata.Protocol, out.shape, got.(map[string]any))
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("our answer is read as\n%s\nwant\n%s\nbody %s", show(got), show(want), body)
 	}
 }

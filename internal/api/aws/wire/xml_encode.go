@@ -66,7 +66,7 @@ func (w *xmlWriter) namespace(ns Namespace) {
 // Member implements Walker.
 func (w *xmlWriter) Member(i int, place any) {
 	m := &w.shape.Members[i]
-	if w.top && m.Loc != InBody || m.Attribute != w.attrs || absent(place) {
+	if w.top && !m.answersInBody() || m.Attribute != w.attrs || absent(place) {
 		return
 	}
 	if w.attrs {
@@ -98,7 +98,7 @@ func (w *xmlWriter) value(name string, m *Member, place any) {
 func (w *xmlWriter) list(name string, m *Member, l List) {
 	inner := orElse(m.Elem.Wire, "member")
 	if m.Flat {
-		inner = orElse(m.Elem.Wire, name)
+		inner = name
 	} else {
 		w.open(name, m.Namespace)
 	}
