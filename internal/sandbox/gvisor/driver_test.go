@@ -2,17 +2,11 @@ package gvisor
 
 import (
 	"log/slog"
-	"os"
 	"testing"
 
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/sandbox/sandboxtest"
 )
-
-func TestMain(m *testing.M) {
-	Reexec()
-	os.Exit(m.Run())
-}
 
 func newDriver(t *testing.T) sandbox.Driver {
 	t.Helper()

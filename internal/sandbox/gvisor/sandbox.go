@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
 	"strconv"
 	"strings"
 	"sync"
@@ -116,7 +117,7 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 			placed <- nil
 			return
 		}
-		placed <- s.cgroup.add(s.pid)
+		placed <- s.place()
 	}()
 	stop := context.AfterFunc(ctx, func() { ready.SetReadDeadline(time.Unix(1, 0)) })
 	_, readErr := io.ReadFull(ready, make([]byte, 1))
@@ -127,10 +128,8 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 		return nil, context.Cause(ctx)
 	case readErr != nil:
 		return nil, fmt.Errorf("%w: %s", errBoot, s.lastWords())
-	case err != nil:
-		return nil, err
 	}
-	return s, s.placeStragglers()
+	return s, err
 }
 
 // spawn starts the Sentry. The returned pipe gets a byte when it is ready.
@@ -218,12 +217,12 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	return ready, err
 }
 
-// placeStragglers puts into the control group what the Sentry started before it
-// was there itself. Placing is usually quicker than a Sentry starts, but the
-// kernel makes the first one after a pause wait for all CPUs.
-func (s *Sandbox) placeStragglers() error {
-	if s.cgroup == nil {
-		return nil
+// place puts the Sentry into the control group, and then what it started before
+// it was there. Placing is usually quicker than a Sentry is to start anything,
+// but the kernel makes the first one after a pause wait for all CPUs.
+func (s *Sandbox) place() error {
+	if err := s.cgroup.add(s.pid); err != nil {
+		return err
 	}
 	for _, pid := range children(s.pid) {
 		if s.cgroup.holds(pid) {

@@ -699,11 +699,11 @@ func seccompPrograms() map[string]precompiledseccomp.Program {
 				0x00000020,
 				0x00000010,
 				0x65000015,
-				0x0000564a,
+				0x1337133b,
 				0x00000020,
 				0x00000014,
 				0x63000015,
-				0x00000000,
+				0x13371339,
 				0x00000020,
 				0x00000020,
 				0x61000015,
@@ -910,8 +910,12 @@ func seccompPrograms() map[string]precompiledseccomp.Program {
 					177,
 					629,
 				},
-				"self_pid_high32bits": nil,
-				"self_pid_low32bits":  nil,
+				"self_pid_high32bits": []int{
+					691,
+				},
+				"self_pid_low32bits": []int{
+					687,
+				},
 				"systrap_sysmsg_thread_priority_high32bits": []int{
 					529,
 				},

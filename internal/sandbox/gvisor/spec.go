@@ -32,7 +32,7 @@ const (
 var mountPoints = []string{"proc", "sys", "dev", "tmp", "var/task"}
 
 // insidePaths are the Paths of every sandbox of this driver.
-var insidePaths = sandbox.Paths{Task: taskDir, Runtime: runtimeDir, Tmp: tmpDir}
+var insidePaths = sandbox.Paths{Task: taskDir, Runtime: runtimeDir, Lang: "/var/lang", Tmp: tmpDir}
 
 // images are the EROFS images of a sandbox, in the order in which gVisor wants
 // their descriptors. node is "" when the root image has no place for it.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	_ "unsafe" // for go:linkname
 
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/seccomp"
 	"gvisor.dev/gvisor/pkg/seccomp/precompiledseccomp"
 	"gvisor.dev/gvisor/pkg/sentry/platform"
@@ -48,7 +49,7 @@ func run() error {
 		return err
 	}
 	// Everything else is off in the driver's configuration.
-	program, err := compile(config.Options{Platform: systrap.PrecompiledSeccompInfo()[0]})
+	program, err := compile(config.Options{Platform: openPID{systrap.PrecompiledSeccompInfo()[0]}})
 	if err != nil {
 		return err
 	}
@@ -59,6 +60,20 @@ func run() error {
 		return err
 	}
 	return os.WriteFile("seccomp_"+runtime.GOARCH+".go", src, 0o644)
+}
+
+// openPID leaves the process id open in a rule in which gVisor writes down the
+// id of the process that compiles, though the rule is for the one that runs.
+type openPID struct{ platform.SeccompInfo }
+
+func (p openPID) SyscallFilters(vars precompiledseccomp.Values) seccomp.SyscallRules {
+	r := p.SeccompInfo.SyscallFilters(vars)
+	r.Remove(unix.SYS_RT_TGSIGQUEUEINFO)
+	return r.Set(unix.SYS_RT_TGSIGQUEUEINFO, seccomp.PerArg{
+		seccomp.EqualTo(vars.GetUint64("self_pid")),
+		seccomp.AnyValue{},
+		seccomp.EqualTo(unix.SIGKILL),
+	})
 }
 
 // compile compiles the filter for opt with the values that differ between

@@ -1,0 +1,237 @@
+package gvisor
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/sandbox/sandboxtest"
+)
+
+// nodeEnv makes the test binary a stand-in for a node: see node.
+const nodeEnv = "MAYFLY_TEST_NODE"
+
+func TestMain(m *testing.M) {
+	Reexec()
+	if dir := os.Getenv(nodeEnv); dir != "" {
+		if err := node(dir); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// node starts two sandboxes on images that lie in dir, says so, and waits to be
+// killed.
+func node(dir string) error {
+	d, err := New(Config{Dir: filepath.Join(dir, "run"), Log: slog.Default()})
+	if err != nil {
+		return err
+	}
+	images := sandboxtest.Set{
+		Root: &sandboxtest.Tree{Path: filepath.Join(dir, "root")},
+		Code: &sandboxtest.Tree{Path: filepath.Join(dir, "code")},
+	}
+	for range 2 {
+		s, err := d.Create(context.Background(), images.Spec())
+		if err != nil {
+			return err
+		}
+		if err := s.Start(context.Background()); err != nil {
+			return err
+		}
+	}
+	fmt.Println("ready")
+	select {}
+}
+
+// sandboxProcesses returns the processes that belong to sandboxes on dir.
+func sandboxProcesses(t *testing.T, dir string) []int {
+	t.Helper()
+	procs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, p := range procs {
+		cmdline, _ := os.ReadFile(filepath.Join(p, "cmdline"))
+		if strings.Contains(string(cmdline), "--root="+dir+"\x00") {
+			pid, _ := strconv.Atoi(filepath.Base(p))
+			pids = append(pids, pid)
+			pids = append(pids, children(pid)...)
+		}
+	}
+	return pids
+}
+
+func alive(pid int) bool {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	return err == nil && !strings.Contains(string(status), "State:\tZ")
+}
+
+// A node that is killed takes its sandboxes with it, and the next one on the
+// same directory removes what is left.
+func TestKilledNodeLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	images := sandboxtest.Images(t)
+	for name, tree := range map[string]*sandboxtest.Tree{"root": images.Root.(*sandboxtest.Tree), "code": images.Code.(*sandboxtest.Tree)} {
+		if err := os.Rename(tree.Path, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	node := exec.Command("/proc/self/exe")
+	node.Env = append(os.Environ(), nodeEnv+"="+dir)
+	node.Stderr = os.Stderr
+	out, err := node.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer node.Wait()
+	defer node.Process.Kill()
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("node says %q, %v", line, err)
+	}
+	run := filepath.Join(dir, "run")
+	pids := sandboxProcesses(t, run)
+	if len(pids) < 4 { // a Sentry and a stub each
+		t.Fatalf("found only processes %v", pids)
+	}
+
+	if err := node.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	node.Wait()
+	deadline := time.Now().Add(10 * time.Second)
+	for _, pid := range pids {
+		for alive(pid) {
+			if time.Now().After(deadline) {
+				t.Fatalf("process %d outlives its node", pid)
+			}
+			runtime.Gosched()
+		}
+	}
+
+	d, err := New(Config{Dir: run, Log: slog.Default()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	entries, err := os.ReadDir(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 1 || entries[0].Name() != "node.erofs" {
+		t.Errorf("Sweep left %v", entries)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(cgroupRoot + "/*/" + cgroupName(run)); len(left) > 0 {
+		t.Errorf("control groups are left: %v", left)
+	}
+}
+
+// Sweep ends Sentries of the same directory that are somehow still there, and
+// touches neither its own sandboxes nor another directory's.
+func TestSweepKnowsItsOwn(t *testing.T) {
+	images := sandboxtest.Images(t)
+	d := newDriver(t).(*Driver)
+	own := sandboxtest.Start(t, d, images.Spec())
+	other := sandboxtest.Start(t, newDriver(t), images.Spec())
+
+	// A Sentry's command line on this directory, in a process of another parent.
+	stale := exec.Command("bash", "-c", `exec -a runsc-sandbox bash -c 'read <> <(:)' x --root="$0" & echo $!; wait`, d.cfg.Dir)
+	out, err := stale.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stale.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer stale.Wait()
+	defer stale.Process.Signal(syscall.SIGKILL)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !d.stale(pid) && alive(pid) { // until it has its new name
+		runtime.Gosched()
+	}
+
+	if err := d.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if alive(pid) {
+		t.Error("the stale process lives")
+	}
+	own.Must("echo", nil)
+	other.Must("echo", nil)
+}
+
+// A thousand sandboxes must cost the node no more than one.
+func TestSandboxesLeakNothing(t *testing.T) {
+	images := sandboxtest.Images(t)
+	d := newDriver(t)
+	life := func() {
+		p := sandboxtest.Start(t, d, images.Spec())
+		p.Must("echo", nil)
+		if err := p.Pause(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	life() // what is made once
+	files, routines := openFiles(t), runtime.NumGoroutine()
+	for range 5 {
+		life()
+	}
+	if now := openFiles(t); now != files {
+		t.Errorf("%d open files, %d before", now, files)
+	}
+	// The last goroutine may be on its way out.
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > routines; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			buf := make([]byte, 1<<16)
+			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), routines, buf[:runtime.Stack(buf, true)])
+		}
+	}
+	left, err := os.ReadDir(d.(*Driver).cfg.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 1 {
+		t.Errorf("files are left: %v", left)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
+}
