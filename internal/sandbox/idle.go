@@ -32,8 +32,10 @@ func (p *Pool) freeze(i *Instance) {
 		return
 	}
 	if err != nil {
-		if i.alive() && !p.shut {
-			p.cfg.Log.Error("an idle instance could not be frozen; it is closed", "err", err)
+		if !i.alive() {
+			p.lost(i)
+		} else if !p.shut {
+			p.cfg.Log.Error("an idle instance could not be frozen; it is closed", "instance", i.ID, "err", err)
 		}
 		p.remove(i)
 		return

@@ -142,6 +142,7 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 			p.mu.Unlock()
 			return i, nil
 		}
+		p.lost(i)
 		p.discard(i)
 	}
 	w := &waiter{g: g, since: time.Now(), got: make(chan grant, 1)}
@@ -415,6 +416,12 @@ func (p *Pool) discard(i *Instance) {
 		p.tidy(i.group)
 		p.schedule()
 	})
+}
+
+// lost tells the operator of an instance that ended while nothing ran in it.
+func (p *Pool) lost(i *Instance) {
+	e := i.sb.Exit()
+	p.cfg.Log.Warn("an idle instance has ended by itself", "function", i.Version.Function, "instance", i.ID, "code", e.Code, "signal", e.Signal, "outOfMemory", e.OOM)
 }
 
 // tidy forgets a group that has nothing in it.

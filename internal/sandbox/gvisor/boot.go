@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -59,6 +60,11 @@ func tuneSentry() {
 		}
 		signal.Notify(sink, s)
 	}
+
+	// Left alone, the Go runtime opens cgroup files now and then to follow the
+	// CPU limit, and the Sentry's seccomp filter kills it for the openat.
+	// Setting a number, even the present one, ends that.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 
 	// A Sentry's live heap is a few MiB: collecting it at each doubling during
 	// boot costs more than it frees.
