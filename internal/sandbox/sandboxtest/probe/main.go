@@ -159,11 +159,12 @@ func fds(string, []byte) ([]byte, error) {
 	return json.Marshal(open)
 }
 
-// runtimeOwn reports whether fd is of Go's network poller, which a link that
-// is a pipe makes it open.
+// runtimeOwn reports whether fd is one that Go's runtime opens for itself: its
+// network poller, which a link that is a pipe wants, and the CPU limits of its
+// control group, which it reads again and again.
 func runtimeOwn(fd int) bool {
 	target, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
-	return err == nil && strings.HasPrefix(target, "anon_inode:")
+	return err == nil && (strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "/sys/fs/cgroup/"))
 }
 
 // fill writes zeros to the file arg until that fails, and tells how many MiB
