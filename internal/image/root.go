@@ -152,7 +152,7 @@ var libraries = strings.Fields(`libc.so.6 libm.so.6 libdl.so.2 librt.so.1 libpth
 	libnss_dns.so.2 libnss_files.so.2 libgcc_s.so.1 libstdc++.so.6 libz.so.1 libcrypt.so.1`)
 
 const passwd = `root:x:0:0:root:/root:/sbin/nologin
-sbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin
+sbx_user1051:x:993:990::/tmp:/sbin/nologin
 nobody:x:65534:65534:nobody:/:/sbin/nologin
 `
 
@@ -163,7 +163,7 @@ nogroup:x:65534:
 
 // isolatedRoot plans a root that a sandbox can run on alone.
 func isolatedRoot(p *plan, rt runtimes.Runtime) error {
-	p.dir("dev", "etc", "home", "opt", "proc", "run", "run/mayfly", "sys", "tmp", "usr", "usr/bin", "var/task")
+	p.dir("dev", "etc", "opt", "proc", "run", "run/mayfly", "sys", "tmp", "usr", "usr/bin", "var/task")
 	p.link("bin", "usr/bin")
 	p.text("etc/passwd", passwd)
 	p.text("etc/group", group)
