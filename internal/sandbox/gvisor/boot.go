@@ -29,13 +29,17 @@ const (
 
 // Reexec must be the first call of main, and of TestMain in tests that use the
 // driver. When this process was started as a part of a sandbox (the same binary,
-// re-executed), Reexec runs that part and does not return. Otherwise it does
-// nothing.
-func Reexec() {
+// re-executed), Reexec runs that part and does not return; before it does, it
+// calls quiet, which end what linked packages do in the background on their
+// own: under a Sentry's filter that is deadly. Otherwise it does nothing.
+func Reexec(quiet ...func()) {
 	switch {
 	case len(os.Args) == 0:
 		return
 	case strings.HasPrefix(os.Args[0], "runsc"):
+		for _, f := range quiet {
+			f()
+		}
 		tuneSentry()
 		cli.Run(nil, map[util.SubCommand]string{&bootCommand{}: "internal"}, nil)
 		os.Exit(128) // not reached: Run exits

@@ -3,8 +3,10 @@ package gvisor
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/control/client"
 	"gvisor.dev/gvisor/pkg/urpc"
 )
@@ -27,7 +29,7 @@ func (c *control) call(ctx context.Context, method string, arg, result any) erro
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.client == nil {
-			cl, err := client.ConnectTo(c.path)
+			cl, err := connect(c.path)
 			if err != nil {
 				done <- err
 				return
@@ -45,6 +47,17 @@ func (c *control) call(ctx context.Context, method string, arg, result any) erro
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", method, context.Cause(ctx))
 	}
+}
+
+// connect connects to the socket at path, which may be longer than the 108
+// bytes that an address has room for.
+func connect(path string) (*urpc.Client, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	return client.ConnectTo("/proc/self/fd/" + strconv.Itoa(fd))
 }
 
 // close ends the connection. The Sentry must be dead, so that no call is stuck.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/erofs/go-erofs"
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/runsc/config"
 	"gvisor.dev/gvisor/runsc/flag"
 	runsc "gvisor.dev/gvisor/runsc/sandbox"
@@ -46,7 +47,8 @@ type Config struct {
 	// does running as a normal user, whatever this says.
 	Network Network
 
-	// Log takes what can't be returned: a sandbox whose kernel crashed.
+	// Log takes what can't be returned: a sandbox whose kernel crashed. Nil
+	// discards it.
 	Log *slog.Logger
 
 	// DebugDir takes gVisor's debug logs, which are large and slow, a file per
@@ -84,6 +86,10 @@ func New(cfg Config) (*Driver, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make sandbox directory: %w", err)
 	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	log.SetTarget(logEmitter{cfg.Log})
 	// What this process got from its own parent must not leak into sandboxes.
 	if err := runsc.SetCloExeOnAllFDs(); err != nil {
 		return nil, err

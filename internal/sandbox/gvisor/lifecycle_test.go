@@ -40,10 +40,7 @@ func node(dir string) error {
 	if err != nil {
 		return err
 	}
-	images := sandboxtest.Set{
-		Root: &sandboxtest.Tree{Path: filepath.Join(dir, "root")},
-		Code: &sandboxtest.Tree{Path: filepath.Join(dir, "code")},
-	}
+	images := sandboxtest.At(dir)
 	for range 2 {
 		s, err := d.Create(context.Background(), images.Spec())
 		if err != nil {
@@ -85,12 +82,7 @@ func alive(pid int) bool {
 // same directory removes what is left.
 func TestKilledNodeLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	images := sandboxtest.Images(t)
-	for name, tree := range map[string]*sandboxtest.Tree{"root": images.Root.(*sandboxtest.Tree), "code": images.Code.(*sandboxtest.Tree)} {
-		if err := os.Rename(tree.Path, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	sandboxtest.ImagesIn(t, dir)
 	node := exec.Command("/proc/self/exe")
 	node.Env = append(os.Environ(), nodeEnv+"="+dir)
 	node.Stderr = os.Stderr
@@ -187,6 +179,53 @@ func TestSweepKnowsItsOwn(t *testing.T) {
 	}
 	own.Must("echo", nil)
 	other.Must("echo", nil)
+}
+
+// rootlessEnv hands a test binary that was started as a normal user the
+// directory that it may write to.
+const rootlessEnv = "MAYFLY_TEST_ROOTLESS"
+
+// As a normal user the driver isolates as well as for root, and limits what
+// needs no control groups.
+func TestRootless(t *testing.T) {
+	dir := os.Getenv(rootlessEnv)
+	if os.Geteuid() == 0 {
+		dir, err := os.MkdirTemp("", "mayfly-rootless-") // t.TempDir is below a directory of root's
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		sandboxtest.ImagesIn(t, dir)
+		binary := filepath.Join(dir, "test")
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := exec.Command("cp", self, binary).Run(); err != nil {
+			t.Fatal(err)
+		}
+		if err := exec.Command("chown", "-R", "nobody", dir).Run(); err != nil {
+			t.Fatal(err)
+		}
+		const nobody = 65534
+		again := exec.Command(binary, "-test.run=^TestRootless$", "-test.v")
+		again.Dir = dir
+		again.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, rootlessEnv + "=" + dir}
+		again.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		out, err := again.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestRootless/Isolation") {
+			t.Fatalf("as nobody: %v\n%s", err, out)
+		}
+		return
+	}
+	images := sandboxtest.At(dir)
+	if dir == "" {
+		images = sandboxtest.Images(t)
+	}
+	sandboxtest.RunOn(t, images, newDriver, sandboxtest.Options{Isolated: true, Limits: true})
+	if d := newDriver(t).(*Driver); len(d.Limits()) == 0 {
+		t.Error("the driver does not say that anything is missing")
+	}
 }
 
 // A thousand sandboxes must cost the node no more than one.

@@ -29,7 +29,12 @@ type Options struct {
 // Run runs the suite. newDriver makes a driver on a directory of its own and
 // leaves its end to t.Cleanup.
 func Run(t *testing.T, newDriver func(*testing.T) sandbox.Driver, opts Options) {
-	s := &suite{newDriver: newDriver, opts: opts, images: Images(t)}
+	RunOn(t, Images(t), newDriver, opts)
+}
+
+// RunOn is Run on images that were built before.
+func RunOn(t *testing.T, images Set, newDriver func(*testing.T) sandbox.Driver, opts Options) {
+	s := &suite{newDriver: newDriver, opts: opts, images: images}
 	t.Run("Link", s.link)
 	t.Run("Process", s.process)
 	t.Run("End", s.end)
@@ -63,7 +68,12 @@ type Set struct{ Root, Code sandbox.Image }
 // Images builds the images of the suite below t.TempDir.
 func Images(t testing.TB) Set {
 	t.Helper()
-	dir := t.TempDir()
+	return ImagesIn(t, t.TempDir())
+}
+
+// ImagesIn builds the images of the suite in dir.
+func ImagesIn(t testing.TB, dir string) Set {
+	t.Helper()
 	root, code := filepath.Join(dir, "root"), filepath.Join(dir, "code")
 	for _, d := range []string{"usr/bin", "proc", "sys", "dev", "tmp", "var/task", "var/runtime", "run/mayfly", "etc"} {
 		check(t, os.MkdirAll(filepath.Join(root, d), 0o755))
@@ -79,7 +89,12 @@ func Images(t testing.TB) Set {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build probe: %v\n%s", err, out)
 	}
-	return Set{Root: &Tree{Path: root}, Code: &Tree{Path: code}}
+	return At(dir)
+}
+
+// At returns the set that ImagesIn built in dir.
+func At(dir string) Set {
+	return Set{Root: &Tree{Path: filepath.Join(dir, "root")}, Code: &Tree{Path: filepath.Join(dir, "code")}}
 }
 
 // Tree is a sandbox.Image of a directory. The EROFS image lies beside it.
