@@ -134,8 +134,11 @@ function looksLikeError(value) {
     (value && typeof value.name === 'string' && typeof value.message === 'string' && typeof value.stack === 'string');
 }
 
+// userTrace leaves out this file's frames, and those of Node.js that called it.
 function userTrace(stack) {
-  return stack.split('\n').filter((line) => !line.startsWith('    at ') || !line.includes(__filename));
+  const lines = stack.split('\n');
+  const ours = lines.findIndex((line) => line.startsWith('    at ') && line.includes(__filename));
+  return ours < 0 ? lines : lines.slice(0, ours);
 }
 
 function errorDocument(error) {
@@ -153,9 +156,18 @@ function errorDocument(error) {
   }
 }
 
+function asError(value) {
+  if (value instanceof Error) return value;
+  try {
+    return new Error(value);
+  } catch (_) {
+    return new Error(util.inspect(value)); // a symbol, or an object that can't be a string
+  }
+}
+
 // logError writes error to the log in the form that Lambda's runtime gives it.
 function logError(what, error) {
-  const err = error instanceof Error ? error : new Error(error);
+  const err = asError(error);
   if (jsonLog) {
     console.error(err);
     return;
@@ -462,9 +474,12 @@ async function main() {
   } catch (err) {
     return die('Uncaught Exception', err, 129);
   }
-  initialised = true;
-  send(READY, '', '');
-  setImmediate(next);
+  // A turn later, so that a rejection which init left unhandled is its error.
+  setImmediate(() => {
+    initialised = true;
+    send(READY, '', '');
+    next();
+  });
 }
 
 main();

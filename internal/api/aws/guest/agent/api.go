@@ -1,0 +1,272 @@
+package main
+
+import (
+	"encoding/base64"
+	"strconv"
+	"strings"
+)
+
+// state is where the runtime is in its life, with the names of AWS's emulator.
+type state string
+
+const (
+	started      state = "Started"
+	initFailed   state = "InitError"
+	ready        state = "Ready"   // waits in next
+	running      state = "Running" // has a call
+	responseSent state = "RuntimeResponseSentState"
+)
+
+const (
+	apiPrefix    = "/2018-06-01/runtime/"
+	typeTooLarge = "Function.ResponseSizeTooLarge"
+)
+
+// api is the Runtime API's state machine. It decides; server does the I/O.
+type api struct {
+	state   state
+	limit   int
+	call    frame // the call that runs, or the last one
+	callID  string
+	queued  *frame // a call that came before the runtime asked for it
+	waiters []*conn
+}
+
+// reply is the answer to a request. A nil reply means that the client waits.
+type reply struct {
+	status string
+	body   []byte
+}
+
+// outcome is what a request has to tell the host.
+type outcome struct {
+	kind   byte // 0: nothing
+	header string
+	body   []byte
+}
+
+// handle serves one request of c.
+func (a *api) handle(c *conn, r *request) (*reply, outcome) {
+	path, ok := strings.CutPrefix(r.path, apiPrefix)
+	if !ok {
+		return notFound, outcome{}
+	}
+	var id, what string
+	switch {
+	case path == "invocation/next":
+		if r.method != "GET" {
+			return badMethod, outcome{}
+		}
+		return a.next(c)
+	case path == "init/error":
+		what = "InitError"
+	default:
+		rest, ok := strings.CutPrefix(path, "invocation/")
+		if !ok {
+			return notFound, outcome{}
+		}
+		id, what, _ = strings.Cut(rest, "/")
+		if what != "response" && what != "error" {
+			return notFound, outcome{}
+		}
+	}
+	if r.method != "POST" {
+		return badMethod, outcome{}
+	}
+	switch what {
+	case "InitError":
+		return a.initError(r)
+	case "response":
+		return a.response(id, r)
+	}
+	return a.failure(id, r)
+}
+
+func (a *api) next(c *conn) (*reply, outcome) {
+	switch a.state {
+	case initFailed:
+		return a.refuse("Ready"), outcome{}
+	case running: // asked again: the same call once more, as AWS's emulator does
+		return &reply{body: nextBody(&a.call)}, outcome{}
+	}
+	var out outcome
+	if a.state == started {
+		out.kind = frameReady
+	}
+	a.state = ready
+	a.waiters = append(a.waiters, c)
+	return nil, out
+}
+
+// take gives the queued call to a waiting connection, if there are both.
+func (a *api) take() (*conn, *reply) {
+	if a.state != ready || a.queued == nil || len(a.waiters) == 0 {
+		return nil, nil
+	}
+	c := a.waiters[0]
+	a.waiters = a.waiters[1:]
+	a.call, a.queued = *a.queued, nil
+	a.callID = field(a.call.header, "Lambda-Runtime-Aws-Request-Id")
+	a.state = running
+	return c, &reply{body: nextBody(&a.call)}
+}
+
+// untake puts a call back whose connection turned out to be dead.
+func (a *api) untake() {
+	call := a.call
+	a.queued, a.state = &call, ready
+}
+
+// forget drops a connection that has closed.
+func (a *api) forget(c *conn) {
+	for i, w := range a.waiters {
+		if w == c {
+			a.waiters = append(a.waiters[:i], a.waiters[i+1:]...)
+			return
+		}
+	}
+}
+
+func (a *api) initError(r *request) (*reply, outcome) {
+	if a.state != started {
+		return a.refuse("InitError"), outcome{}
+	}
+	a.state = initFailed
+	body := r.body
+	if r.tooLarge {
+		body = errorDocument("Runtime.Unknown", "the error document is over the size limit")
+	}
+	return accepted, outcome{frameInitError, errorTypeHeader(knownErrorType(r.errorType)), body}
+}
+
+func (a *api) response(id string, r *request) (*reply, outcome) {
+	if id != a.callID || a.callID == "" {
+		return errorReply("400 Bad Request", "InvalidRequestID", "Invalid request ID"), outcome{}
+	}
+	if a.state != running {
+		return a.refuse("InvocationResponse"), outcome{}
+	}
+	a.state = responseSent
+	switch {
+	case r.mode != "" && r.mode != "streaming":
+		return errorReply("400 Bad Request", "InvalidFunctionResponseMode", "Invalid function response mode"),
+			outcome{frameFailure, errorTypeHeader("Runtime.InvalidResponseModeHeader"), nil}
+	case r.tooLarge:
+		return a.tooLarge()
+	case r.mode == "streaming" && r.errorType != "": // failed midway: the trailer says how
+		body, err := base64.StdEncoding.DecodeString(r.errorBody)
+		if err != nil {
+			body = errorDocument(r.errorType, "the error body in the trailer is not base64")
+		}
+		return accepted, outcome{frameFailure, errorTypeHeader(r.errorType), body}
+	}
+	return accepted, outcome{kind: frameResponse, body: r.body}
+}
+
+func (a *api) failure(id string, r *request) (*reply, outcome) {
+	if id != a.callID || a.callID == "" {
+		return errorReply("400 Bad Request", "InvalidRequestID", "Invalid request ID"), outcome{}
+	}
+	if a.state != running {
+		return a.refuse("InvocationErrorResponse"), outcome{}
+	}
+	a.state = responseSent
+	if r.tooLarge {
+		return a.tooLarge()
+	}
+	return accepted, outcome{frameFailure, errorTypeHeader(knownErrorType(r.errorType)), r.body}
+}
+
+func (a *api) tooLarge() (*reply, outcome) {
+	max := strconv.Itoa(a.limit)
+	words := "Response payload size exceeded maximum allowed payload size (" + max + " bytes)."
+	return errorReply("413 Request Entity Too Large", "RequestEntityTooLarge",
+			"Exceeded maximum allowed payload size ("+max+" bytes)."),
+		outcome{frameFailure, errorTypeHeader(typeTooLarge), errorDocument(typeTooLarge, words)}
+}
+
+func (a *api) refuse(to string) *reply {
+	return errorReply("403 Forbidden", "InvalidStateTransition",
+		"State transition from "+string(a.state)+" to "+to+
+			" failed for runtime. Error: State transition is not allowed")
+}
+
+var (
+	accepted  = &reply{"202 Accepted", []byte(`{"status":"OK"}` + "\n")}
+	notFound  = &reply{"404 Not Found", []byte("404 page not found\n")}
+	badMethod = &reply{"405 Method Not Allowed", nil}
+)
+
+func errorReply(status, errorType, message string) *reply {
+	return &reply{status, errorDocument(errorType, message)}
+}
+
+// errorDocument returns Lambda's error document. Its arguments are the agent's
+// own words and paths, and may need no more escaping than quotes.
+func errorDocument(errorType, message string) []byte {
+	b := append([]byte(nil), `{"errorMessage":`...)
+	b = appendJSON(b, message)
+	b = append(b, `,"errorType":`...)
+	b = appendJSON(b, errorType)
+	return append(b, '}')
+}
+
+func appendJSON(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for _, c := range []byte(s) {
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ':
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}
+
+func errorTypeHeader(t string) string { return "Error-Type: " + t + "\r\n" }
+
+// knownErrorType returns t if it holds (Runtime|Function)\.[A-Z][a-zA-Z]+, and
+// else the Unknown of its kind, as AWS's emulator does.
+func knownErrorType(t string) string {
+	for i := range t {
+		rest, ok := strings.CutPrefix(t[i:], "Runtime.")
+		if !ok {
+			rest, ok = strings.CutPrefix(t[i:], "Function.")
+		}
+		if ok && len(rest) >= 2 && 'A' <= rest[0] && rest[0] <= 'Z' && isLetter(rest[1]) {
+			return t
+		}
+	}
+	if strings.HasPrefix(t, "Function.") {
+		return "Function.Unknown"
+	}
+	return "Runtime.Unknown"
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// nextBody returns the answer to next, head included: the call's own header is
+// part of it.
+func nextBody(f *frame) []byte {
+	b := make([]byte, 0, len(f.header)+len(f.body)+96)
+	b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"...)
+	b = append(b, f.header...)
+	b = append(b, "Content-Length: "...)
+	b = strconv.AppendInt(b, int64(len(f.body)), 10)
+	b = append(b, "\r\n\r\n"...)
+	return append(b, f.body...)
+}
+
+// field returns the value of a header line of a frame, "" if there is none.
+func field(header []byte, name string) string {
+	for _, line := range strings.Split(string(header), "\r\n") {
+		if v, ok := strings.CutPrefix(line, name+": "); ok {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,358 @@
+package main
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// Limits of what a client may send.
+const (
+	maxHead    = 64 << 10 // request line and header, and again for trailers
+	maxSizeRow = 1 << 10  // one chunk-size line
+)
+
+// httpError is a request that can't be served; the connection ends after it.
+type httpError struct {
+	status string
+	words  string
+}
+
+var (
+	errBadRequest = &httpError{"400 Bad Request", "malformed HTTP request"}
+	errHeadSize   = &httpError{"431 Request Header Fields Too Large", "header over 64 KiB"}
+	errCoding     = &httpError{"501 Not Implemented", "unsupported Transfer-Encoding"}
+)
+
+// request is what the Runtime API needs to know of an HTTP request.
+type request struct {
+	method, path string // path without query
+	close        bool   // the client wants no further request on the connection
+	expect       bool   // waits for 100 Continue before it sends the body
+	errorType    string // Lambda-Runtime-Function-Error-Type, from header or trailer
+	mode         string // Lambda-Runtime-Function-Response-Mode
+	errorBody    string // Lambda-Runtime-Function-Error-Body, from the trailer
+	body         []byte // valid until the parser's next reset
+	tooLarge     bool   // the body was over the limit and has been dropped
+}
+
+type phase uint8
+
+const (
+	inHead phase = iota
+	inBody
+	inChunkSize
+	inChunk
+	inChunkEnd
+	inTrailer
+	complete
+)
+
+// parser reads HTTP/1.1 requests from one connection, piece by piece.
+type parser struct {
+	limit int    // most bytes of a body that are kept
+	in    []byte // received and not yet consumed
+	phase phase
+	left  int64 // bytes of the body, or of its chunk, still to come
+	body  []byte
+	req   request
+}
+
+// feed takes received bytes and returns true once req is complete. Bytes of a
+// following request stay for the time after reset.
+func (p *parser) feed(data []byte) (bool, *httpError) {
+	p.in = append(p.in, data...)
+	for {
+		var more bool
+		var err *httpError
+		switch p.phase {
+		case inHead:
+			more, err = p.head()
+		case inBody, inChunk:
+			more = p.take()
+		case inChunkSize:
+			more, err = p.chunkSize()
+		case inChunkEnd:
+			more, err = p.chunkEnd()
+		case inTrailer:
+			more, err = p.trailer()
+		case complete:
+			p.req.body = p.body
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if more {
+			return false, nil
+		}
+	}
+}
+
+// reset makes ready for the next request.
+func (p *parser) reset() {
+	if cap(p.body) > 1<<20 {
+		p.body = nil
+	}
+	*p = parser{limit: p.limit, in: p.in, body: p.body[:0]}
+}
+
+// awaitsBody reports whether the head is read and the body is not.
+func (p *parser) awaitsBody() bool { return p.phase != inHead && p.phase != complete }
+
+// Each step below consumes what it can, sets the phase that follows, and
+// reports whether it needs more input to go on.
+
+func (p *parser) head() (more bool, err *httpError) {
+	for bytes.HasPrefix(p.in, []byte("\r\n")) { // RFC 9112, 2.2: ignore empty lines before a request
+		p.consume(2)
+	}
+	end := bytes.Index(p.in, []byte("\r\n\r\n"))
+	if end > maxHead || end < 0 && len(p.in) > maxHead {
+		return false, errHeadSize
+	}
+	if end < 0 {
+		return true, nil
+	}
+	line, rest, _ := bytes.Cut(p.in[:end+2], []byte("\r\n"))
+	http10, err := p.requestLine(line)
+	if err != nil {
+		return false, err
+	}
+	length, chunked, err := p.fields(rest, http10)
+	if err != nil {
+		return false, err
+	}
+	p.consume(end + 4)
+	switch {
+	case chunked:
+		p.phase = inChunkSize
+	case length > 0:
+		p.phase, p.left = inBody, length
+		p.reserve(length)
+	default:
+		p.phase = complete
+	}
+	return false, nil
+}
+
+func (p *parser) requestLine(line []byte) (http10 bool, err *httpError) {
+	method, rest, ok := bytes.Cut(line, []byte(" "))
+	target, version, ok2 := bytes.Cut(rest, []byte(" "))
+	if !ok || !ok2 || !isToken(method) || len(target) == 0 || hasControl(target) {
+		return false, errBadRequest
+	}
+	switch string(version) {
+	case "HTTP/1.1":
+	case "HTTP/1.0":
+		http10 = true
+	default:
+		return false, errBadRequest
+	}
+	if after, absolute := bytes.CutPrefix(target, []byte("http://")); absolute {
+		slash := bytes.IndexByte(after, '/')
+		if slash < 0 {
+			return false, errBadRequest
+		}
+		target = after[slash:]
+	}
+	target, _, _ = bytes.Cut(target, []byte("?"))
+	p.req.method, p.req.path, p.req.close = string(method), string(target), http10
+	return http10, nil
+}
+
+func (p *parser) fields(lines []byte, http10 bool) (length int64, chunked bool, err *httpError) {
+	length = -1
+	for len(lines) > 0 {
+		var name, value []byte
+		if name, value, lines, err = cutField(lines); err != nil {
+			return 0, false, err
+		}
+		switch {
+		case equalFold(name, "content-length"):
+			n, perr := strconv.ParseUint(string(value), 10, 62)
+			if perr != nil || length >= 0 && length != int64(n) {
+				return 0, false, errBadRequest
+			}
+			length = int64(n)
+		case equalFold(name, "transfer-encoding"):
+			if !equalFold(value, "chunked") || http10 {
+				return 0, false, errCoding
+			}
+			chunked = true
+		case equalFold(name, "connection"):
+			if hasToken(value, "close") {
+				p.req.close = true
+			} else if hasToken(value, "keep-alive") {
+				p.req.close = false
+			}
+		case equalFold(name, "expect"):
+			p.req.expect = equalFold(value, "100-continue")
+		default:
+			p.note(name, value)
+		}
+	}
+	if chunked && length >= 0 {
+		return 0, false, errBadRequest
+	}
+	return length, chunked, nil
+}
+
+// note keeps a field that the Runtime API defines, from the header or a trailer.
+func (p *parser) note(name, value []byte) {
+	switch {
+	case equalFold(name, "lambda-runtime-function-error-type"):
+		p.req.errorType = string(value)
+	case equalFold(name, "lambda-runtime-function-response-mode"):
+		p.req.mode = string(value)
+	case equalFold(name, "lambda-runtime-function-error-body"):
+		p.req.errorBody = string(value)
+	}
+}
+
+func (p *parser) chunkSize() (more bool, err *httpError) {
+	end := bytes.Index(p.in, []byte("\r\n"))
+	if end > maxSizeRow || end < 0 && len(p.in) > maxSizeRow {
+		return false, errBadRequest
+	}
+	if end < 0 {
+		return true, nil
+	}
+	size, _, _ := bytes.Cut(p.in[:end], []byte(";")) // extensions mean nothing to us
+	n, perr := strconv.ParseUint(string(bytes.TrimRight(size, " \t")), 16, 62)
+	if perr != nil {
+		return false, errBadRequest
+	}
+	p.consume(end + 2)
+	p.left, p.phase = int64(n), inChunk
+	if n == 0 {
+		p.phase = inTrailer
+	}
+	return false, nil
+}
+
+func (p *parser) take() (more bool) {
+	n := min(p.left, int64(len(p.in)))
+	if p.req.tooLarge || int64(len(p.body))+n > int64(p.limit) {
+		p.req.tooLarge, p.body = true, nil
+	} else {
+		p.body = append(p.body, p.in[:n]...)
+	}
+	p.consume(int(n))
+	if p.left -= n; p.left > 0 {
+		return true
+	}
+	if p.phase == inBody {
+		p.phase = complete
+	} else {
+		p.phase = inChunkEnd
+	}
+	return false
+}
+
+func (p *parser) chunkEnd() (more bool, err *httpError) {
+	if len(p.in) < 2 {
+		return true, nil
+	}
+	if p.in[0] != '\r' || p.in[1] != '\n' {
+		return false, errBadRequest
+	}
+	p.consume(2)
+	p.phase = inChunkSize
+	return false, nil
+}
+
+func (p *parser) trailer() (more bool, err *httpError) {
+	if bytes.HasPrefix(p.in, []byte("\r\n")) {
+		p.consume(2)
+		p.phase = complete
+		return false, nil
+	}
+	end := bytes.Index(p.in, []byte("\r\n\r\n"))
+	if limit := maxHead + p.limit; end > limit || end < 0 && len(p.in) > limit { // an error body may be in it
+		return false, errHeadSize
+	}
+	if end < 0 {
+		return true, nil
+	}
+	for lines := p.in[:end+2]; len(lines) > 0; {
+		var name, value []byte
+		if name, value, lines, err = cutField(lines); err != nil {
+			return false, err
+		}
+		p.note(name, value)
+	}
+	p.consume(end + 4)
+	p.phase = complete
+	return false, nil
+}
+
+func (p *parser) consume(n int) {
+	p.in = p.in[:copy(p.in, p.in[n:])]
+	if len(p.in) == 0 && cap(p.in) > 1<<20 {
+		p.in = nil
+	}
+}
+
+// reserve makes room for a body whose length is known, so that it is not copied
+// as it grows. What a client announces is believed up to the limit only.
+func (p *parser) reserve(n int64) {
+	if n <= int64(p.limit) && n > int64(cap(p.body)) {
+		p.body = make([]byte, 0, n)
+	}
+}
+
+// cutField returns the first field of lines, each of which ends with CRLF.
+func cutField(lines []byte) (name, value, rest []byte, err *httpError) {
+	line, rest, _ := bytes.Cut(lines, []byte("\r\n"))
+	name, value, ok := bytes.Cut(line, []byte(":"))
+	value = bytes.Trim(value, " \t")
+	if !ok || !isToken(name) || hasControl(value) {
+		return nil, nil, nil, errBadRequest
+	}
+	return name, value, rest, nil
+}
+
+func hasControl(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+func isToken(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f || bytes.IndexByte([]byte(`"(),/:;<=>?@[\]{}`), c) >= 0 {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// equalFold reports whether b is s, which is in lower case, without regard to case.
+func equalFold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != s[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func hasToken(list []byte, token string) bool {
+	for len(list) > 0 {
+		var item []byte
+		item, list, _ = bytes.Cut(list, []byte(","))
+		if equalFold(bytes.Trim(item, " \t"), token) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,6 @@
+package guest
+
+import _ "embed"
+
+//go:embed agent_arm64.gz
+var compressedAgent []byte

@@ -1,0 +1,238 @@
+// Package guest is how a function's code asks for work in the manner of AWS
+// Lambda: it says what runs first in a sandbox and with which environment, puts
+// calls into the terms of Lambda's Runtime API, and words the errors that the
+// host finds out as Lambda does. What it says to the code is documented in
+// "Using Lambda environment variables" and "Using the Lambda runtime API" of
+// the Lambda Developer Guide.
+package guest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
+	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/function"
+	"github.com/mayfly-dev/mayfly/internal/runtimes"
+	"github.com/mayfly-dev/mayfly/internal/runtimes/node"
+	"github.com/mayfly-dev/mayfly/internal/runtimes/python"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+)
+
+// DefaultMaxResponse is the most bytes that an answer may have on AWS: 6 MiB
+// for the answer and a little for its wrapping.
+const DefaultMaxResponse = 6<<20 + 100
+
+// Config is what a Guest needs to know of its node.
+type Config struct {
+	Account string // 12 digits
+	Region  string
+
+	// Resolve returns what serves a runtime name: Catalog.Resolve.
+	Resolve func(name string) (runtimes.Runtime, error)
+
+	// MaxResponse is the most bytes that an answer may have; 0 means
+	// DefaultMaxResponse. Guests keep to it themselves, so that a function
+	// that answers too much keeps its instance.
+	MaxResponse int64
+}
+
+// Guest is the sandbox.Guest of all language runtimes. It is immutable and safe
+// for concurrent use.
+type Guest struct {
+	cfg    Config
+	prefix string // of function ARNs
+}
+
+var _ sandbox.Guest = (*Guest)(nil)
+
+// New returns a Guest. A Config without account, region or Resolve is an error
+// of kind errs.Invalid.
+func New(cfg Config) (*Guest, error) {
+	if cfg.Account == "" || cfg.Region == "" || cfg.Resolve == nil {
+		return nil, errs.Newf(errs.Invalid, "guest: account, region and a catalog of runtimes are needed")
+	}
+	if cfg.MaxResponse == 0 {
+		cfg.MaxResponse = DefaultMaxResponse
+	}
+	prefix := arn.Function{Region: cfg.Region, Account: cfg.Account}.String() // ends with the empty name
+	return &Guest{cfg: cfg, prefix: prefix}, nil
+}
+
+// Files returns what a root image of the family holds in Paths.Runtime: contents
+// by name. All are to be executable. The contents must not be changed.
+func Files(family runtimes.Family) map[string][]byte {
+	switch family {
+	case runtimes.Python:
+		return map[string][]byte{python.Name: python.Source()}
+	case runtimes.Node:
+		return map[string][]byte{node.Name: node.Source(), agentName: Agent()}
+	default:
+		return map[string][]byte{agentName: Agent()}
+	}
+}
+
+// Process returns the first process of an instance of v: the bootstrap of its
+// language, or the agent for a custom runtime. Errors are those of
+// Config.Resolve.
+func (g *Guest) Process(v *function.Version, instance string, p sandbox.Paths) (sandbox.Process, error) {
+	r, err := g.cfg.Resolve(v.Runtime)
+	if err != nil {
+		return sandbox.Process{}, fmt.Errorf("start an instance of %s: %w", v.Function, err)
+	}
+	limit := strconv.FormatInt(g.cfg.MaxResponse, 10)
+	agent := p.Runtime + "/" + agentName
+	program := p.Lang + "/bin/" + r.Command
+	var args []string
+	switch r.Family {
+	case runtimes.Python:
+		// -B: the code is read-only, or shared by instances where it is not.
+		args = []string{program, "-B", p.Runtime + "/" + python.Name, limit}
+	case runtimes.Node:
+		// The heap's limits are the ones that Lambda gives to V8.
+		args = []string{
+			agent, "exec", program, "--expose-gc", "--max-http-header-size=81920",
+			"--max-semi-space-size=" + strconv.Itoa(max(1, v.MemoryMB*5/100)),
+			"--max-old-space-size=" + strconv.Itoa(v.MemoryMB*90/100),
+			p.Runtime + "/" + node.Name, limit,
+		}
+	default:
+		port := "9001"
+		if p.Root != "" {
+			port = "0" // instances share the host's loopback interface
+		}
+		args = []string{agent, "serve", port, limit}
+	}
+	return sandbox.Process{Args: args, Env: g.environment(v, r, instance, p), Dir: p.Task}, nil
+}
+
+// Header appends what Lambda's Runtime API answers on "next": one line per
+// header. The caller keeps the sum of c's fields well under 64 KiB.
+func (g *Guest) Header(dst []byte, v *function.Version, c *sandbox.Call) []byte {
+	dst = appendLine(dst, "Lambda-Runtime-Aws-Request-Id: ", c.RequestID)
+	dst = append(dst, "Lambda-Runtime-Deadline-Ms: "...)
+	dst = strconv.AppendInt(dst, c.Deadline.UnixMilli(), 10)
+	dst = append(dst, "\r\nLambda-Runtime-Invoked-Function-Arn: "...)
+	dst = g.appendARN(dst, v, c.InvokedName)
+	dst = append(dst, "\r\n"...)
+	dst = appendLine(dst, "Lambda-Runtime-Trace-Id: ", c.TraceID)
+	dst = appendLine(dst, "Lambda-Runtime-Client-Context: ", c.ClientContext)
+	return appendLine(dst, "Lambda-Runtime-Cognito-Identity: ", c.Identity)
+}
+
+// appendARN appends the ARN of the function as the caller named it: with the
+// qualifier that the caller gave, and without one if there was none.
+func (g *Guest) appendARN(dst []byte, v *function.Version, invoked string) []byte {
+	if strings.HasPrefix(invoked, "arn:") {
+		return appendValue(dst, invoked)
+	}
+	if _, name, ok := strings.Cut(invoked, "function:"); ok {
+		invoked = name
+	}
+	dst = append(dst, g.prefix...)
+	if invoked == "" {
+		return append(dst, v.Function...)
+	}
+	return appendValue(dst, invoked)
+}
+
+func appendLine(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	dst = append(dst, name...)
+	dst = appendValue(dst, value)
+	return append(dst, "\r\n"...)
+}
+
+// appendValue appends value on one line. In the JSON of a client context line
+// ends are white space.
+func appendValue(dst []byte, value string) []byte {
+	if !strings.ContainsAny(value, "\r\n") {
+		return append(dst, value...)
+	}
+	for _, c := range []byte(value) {
+		if c == '\r' || c == '\n' {
+			c = ' '
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// Reserved reports whether Lambda sets the environment variable itself, so that
+// a function's configuration can't.
+func Reserved(name string) bool { return slices.Contains(reserved, name) }
+
+// reserved lists the variables in the order of the Developer Guide.
+var reserved = []string{
+	"_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV",
+	"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION",
+	"AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME",
+	"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+	"AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+}
+
+// environment returns the whole environment of an instance: what Lambda sets,
+// with the owner's variables over what is not reserved.
+func (g *Guest) environment(v *function.Version, r runtimes.Runtime, instance string, p sandbox.Paths) []string {
+	env := map[string]string{
+		"AWS_DEFAULT_REGION":              g.cfg.Region,
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(v.MemoryMB),
+		"AWS_LAMBDA_FUNCTION_NAME":        v.Function,
+		"AWS_LAMBDA_FUNCTION_VERSION":     v.Version,
+		"AWS_LAMBDA_INITIALIZATION_TYPE":  "on-demand",
+		"AWS_LAMBDA_LOG_GROUP_NAME":       LogGroup(v.Function),
+		"AWS_LAMBDA_LOG_STREAM_NAME":      LogStream(v.Version, instance, time.Now()),
+		"AWS_REGION":                      g.cfg.Region,
+		"AWS_XRAY_CONTEXT_MISSING":        "LOG_ERROR",
+		"AWS_XRAY_DAEMON_ADDRESS":         "169.254.100.1:2000",
+		"LAMBDA_RUNTIME_DIR":              p.Runtime,
+		"LAMBDA_TASK_ROOT":                p.Task,
+		"LANG":                            "en_US.UTF-8",
+		"LD_LIBRARY_PATH": strings.Join([]string{
+			p.Lang + "/lib", "/lib64", "/usr/lib64", p.Runtime, p.Runtime + "/lib", p.Task, p.Task + "/lib", "/opt/lib",
+		}, ":"),
+		"PATH":     p.Lang + "/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin",
+		"PWD":      p.Task,
+		"TZ":       ":UTC",
+		"_HANDLER": v.Handler,
+	}
+	switch r.Family {
+	case runtimes.Python:
+		env["AWS_EXECUTION_ENV"] = "AWS_Lambda_" + v.Runtime
+		env["PYTHONPATH"] = p.Runtime
+	case runtimes.Node:
+		env["AWS_EXECUTION_ENV"] = "AWS_Lambda_" + v.Runtime
+		major := strings.TrimSuffix(strings.TrimPrefix(v.Runtime, "nodejs"), ".x")
+		env["NODE_PATH"] = strings.Join([]string{
+			"/opt/nodejs/node" + major + "/node_modules", "/opt/nodejs/node_modules",
+			p.Runtime + "/node_modules", p.Runtime, p.Task,
+		}, ":")
+	}
+	if p.Root != "" {
+		env["TMPDIR"] = p.Tmp // /tmp is the host's
+	}
+	for name, value := range v.Env {
+		if !Reserved(name) {
+			env[name] = value
+		}
+	}
+	list := make([]string, 0, len(env))
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// LogGroup returns the name of a function's log group.
+func LogGroup(fn string) string { return "/aws/lambda/" + fn }
+
+// LogStream returns the name of the log stream of an instance that started at t.
+func LogStream(version, instance string, t time.Time) string {
+	return t.UTC().Format("2006/01/02") + "/[" + version + "]" + instance
+}
