@@ -20,7 +20,7 @@ func TestBoto3(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, errs, ok := c.run(ctx, "-X", "utf8", script, "-v")
+	out, errs, ok := c.run(ctx, "-X", "utf8", "-W", "ignore::ResourceWarning", script, "-v")
 	t.Logf("%s%s", out, errs)
 	if !ok {
 		t.Error("the boto3 tests failed")

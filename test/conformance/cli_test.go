@@ -44,6 +44,10 @@ func (c cli) refused(words string, args ...string) {
 	}
 }
 
+// emptyZip is a zip archive without files: the CLI itself refuses what is no
+// archive at all.
+const emptyZip = "PK\x05\x06" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
 func TestAWSCLI(t *testing.T) {
 	n := mayflytest.Start(t)
 	c := newCLI(t, n)
@@ -113,7 +117,7 @@ func TestAWSCLI(t *testing.T) {
 
 	c.refused("An error occurred (ResourceConflictException) when calling the CreateFunction operation: Function already exist: f", createArgs("f", zip)...)
 	c.refused("An error occurred (ResourceNotFoundException) when calling the Invoke operation: Function not found: "+strings.TrimSuffix(arn, "f")+"nowhere", "invoke", "--function-name", "nowhere", out)
-	c.refused("An error occurred (InvalidParameterValueException) when calling the CreateFunction operation: Could not unzip uploaded file.", createArgs("bad", c.file("bad.zip", []byte("x")))...)
+	c.refused("An error occurred (InvalidParameterValueException) when calling the CreateFunction operation: Uploaded file must be a non-empty zip", createArgs("bad", c.file("bad.zip", []byte(emptyZip)))...)
 	c.refused("An error occurred (PreconditionFailedException) when calling the UpdateFunctionConfiguration operation: The Revision Id provided does not match",
 		"update-function-configuration", "--function-name", "f", "--revision-id", made["RevisionId"].(string))
 	c.refused("Value cobol85 at 'runtime' failed to satisfy constraint", "update-function-configuration", "--function-name", "f", "--runtime", "cobol85")

@@ -28,7 +28,7 @@ const create = (FunctionName, more = {}) => client.send(new CreateFunctionComman
 
 const invoke = async (FunctionName, payload, more = {}) => {
   const out = await client.send(new InvokeCommand({ FunctionName, Payload: payload && JSON.stringify(payload), ...more }));
-  return [out, out.Payload.length ? JSON.parse(out.Payload.transformToString()) : undefined];
+  return [out, out.Payload?.length ? JSON.parse(out.Payload.transformToString()) : undefined];
 };
 
 const refused = (promise, name, status, words) => assert.rejects(promise, (e) => {
