@@ -37,7 +37,7 @@ func (x *exchange) tooLarge() *Error {
 	if x.op != nil {
 		message += " for the " + x.op.Name + " operation"
 	}
-	return &Error{Code: "RequestEntityTooLargeException", Status: http.StatusRequestEntityTooLarge, Message: message}
+	return &Error{Code: "RequestEntityTooLargeException", Status: http.StatusRequestEntityTooLarge, Message: message, own: true}
 }
 
 // readAll reads a whole body, at most as large as the operation takes.
@@ -72,7 +72,7 @@ func broken(err error) error {
 		}
 		return nil
 	}
-	return &Error{Code: "RequestTimeoutException", Status: http.StatusRequestTimeout, Message: "The request body could not be read to its end.", Err: err}
+	return &Error{Code: "RequestTimeoutException", Status: http.StatusRequestTimeout, Message: "The request body could not be read to its end.", Err: err, own: true}
 }
 
 // decompress undoes a Content-Encoding that ends in gzip, which clients use for

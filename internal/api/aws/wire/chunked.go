@@ -56,7 +56,7 @@ func newChunkReader(body io.Reader, t *attempt, trailer http.Header) *chunkReade
 }
 
 func malformedChunk(format string, args ...any) *Error {
-	return &Error{Code: "InvalidRequest", Status: http.StatusBadRequest, Message: "The body is not well-formed aws-chunked data: " + fmt.Sprintf(format, args...)}
+	return &Error{Code: "InvalidRequest", Status: http.StatusBadRequest, Message: "The body is not well-formed aws-chunked data: " + fmt.Sprintf(format, args...), own: true}
 }
 
 // Read implements io.Reader.
@@ -233,6 +233,6 @@ func (h *hashReader) Read(p []byte) (int, error) {
 func payloadMismatch() *Error {
 	return &Error{
 		Code: "XAmzContentSHA256Mismatch", Status: http.StatusBadRequest,
-		Message: "The provided 'x-amz-content-sha256' header does not match what was computed.",
+		Message: "The provided 'x-amz-content-sha256' header does not match what was computed.", own: true,
 	}
 }

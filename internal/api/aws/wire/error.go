@@ -16,6 +16,8 @@ type Error struct {
 	RetryAfter time.Duration // sent as a Retry-After header, in whole seconds rounded up; 0 means none
 	Detail     Struct        // further modelled members, may be nil
 	Err        error         // the cause: for logs, never sent
+
+	own bool // made by wire, in words that reword turns into the service's
 }
 
 // Error returns code and message.
@@ -36,5 +38,5 @@ func Errorf(code, format string, args ...any) *Error {
 
 // serialization is the error for a request that does not have its shape.
 func serialization(format string, args ...any) *Error {
-	return &Error{Code: "SerializationException", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+	return &Error{Code: "SerializationException", Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...), own: true}
 }

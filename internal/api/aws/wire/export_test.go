@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/url"
 )
@@ -69,3 +71,53 @@ func DecodeXMLError(body []byte, s Struct) (code string, err error) {
 	}
 	return code, decodeXML(e, s, true)
 }
+
+// DecodeJSON, EncodeJSON and so on let fuzz tests reach one protocol's reader
+// and writer without a request around them.
+func DecodeJSON(b []byte, s Struct) error { return decodeJSON(b, s) }
+
+// EncodeJSON writes a whole structure.
+func EncodeJSON(s Struct) ([]byte, error) { return appendJSON(nil, s, false) }
+
+// DecodeXML reads a document into s.
+func DecodeXML(b []byte, s Struct) error {
+	e, err := parseXML(b)
+	if err != nil {
+		return err
+	}
+	return decodeXML(e, s, false)
+}
+
+// EncodeXML writes s as the element called Root.
+func EncodeXML(s Struct) []byte {
+	w := &xmlWriter{}
+	w.structure("Root", Namespace{}, s, false)
+	return w.b
+}
+
+// DecodeForm reads the parameters of the query protocol into s.
+func DecodeForm(form url.Values, s Struct) error {
+	p, err := parseParams(form)
+	if err != nil {
+		return err
+	}
+	return decodeQuery(p, s)
+}
+
+// ParseSignature reads a signature and returns its scope.
+func ParseSignature(r *http.Request) (scope string, ok bool) {
+	s, err := parseSignature(r, r.URL.Query())
+	if err != nil {
+		return "", false
+	}
+	return s.accessKey + "/" + s.scope(), true
+}
+
+// ReadChunks reads an aws-chunked body whose chunks are not signed.
+func ReadChunks(b []byte) ([]byte, error) {
+	t := &attempt{signature: &signature{payload: streamingUnsigned, value: make([]byte, 32)}}
+	return io.ReadAll(newChunkReader(bytes.NewReader(b), t, http.Header{}))
+}
+
+// SplitHeaderList splits a header into the items of a list of strings.
+func SplitHeaderList(v string) []string { return splitHeader(v, &Member{Type: TypeString}) }

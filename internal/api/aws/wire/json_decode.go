@@ -180,6 +180,9 @@ func (r *jsonReader) number() (string, error) {
 		break
 	}
 	if !json.Valid(r.b[start:r.i]) {
+		if r.i == len(r.b) {
+			return "", r.syntax("it ends too early")
+		}
 		r.i = start
 		return "", r.syntax("unexpected character")
 	}

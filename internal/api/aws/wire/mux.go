@@ -121,7 +121,7 @@ func (x *exchange) recover() {
 		panic(v)
 	default:
 		x.mux.log.Error("a handler panicked", "request", x.req.id, "path", x.req.path, "panic", v, "stack", string(debug.Stack()))
-		x.fail(x.service.reword(x.req.protocol, internalFailure(nil)))
+		x.fail(internalFailure(nil))
 	}
 }
 
@@ -132,32 +132,32 @@ func (x *exchange) serve() error {
 	x.req.path = sentPath(r)
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return x.own(serialization("the query of the URL can't be parsed: %v", err))
+		return serialization("the query of the URL can't be parsed: %v", err)
 	}
 	x.req.query = query
 	sig, refused := parseSignature(r, query)
 	if refused != nil {
 		x.guess()
-		return x.own(refused)
+		return refused
 	}
 	if err := x.choose(sig.service); err != nil {
-		return x.own(err)
+		return err
 	}
 	t, err := x.mux.auth.begin(r, sig, x.req.path, query)
 	if err != nil {
-		return x.own(err)
+		return err
 	}
 	if err := x.receive(t); err != nil {
-		return x.own(err)
+		return err
 	}
 	x.ctx = context.WithValue(r.Context(), metaKey{}, &meta{id: x.req.id, caller: t.caller, http: r})
 	switch {
 	case x.plain != nil:
 		return x.hand()
 	case x.service == nil:
-		return x.own(unknownService(sig.service))
+		return unknownService(sig.service)
 	case x.op == nil:
-		return x.own(x.unknownOperation())
+		return x.unknownOperation()
 	}
 	return x.call()
 }
@@ -271,7 +271,7 @@ func (x *exchange) receive(t *attempt) error {
 		body := io.Reader(&hashReader{r: x.req.http.Body, sum: sha256.New(), want: declared})
 		return x.readBody(body)
 	case x.op != nil && x.op.streams():
-		return &Error{Code: "InvalidRequest", Message: "Missing required header for this request: x-amz-content-sha256"}
+		return &Error{Code: "InvalidRequest", Message: "Missing required header for this request: x-amz-content-sha256", own: true}
 	}
 	raw, err := x.readAll(x.req.http.Body)
 	if err != nil {
@@ -360,7 +360,7 @@ func (x *exchange) hand() error {
 func (x *exchange) call() error {
 	in := x.op.Handler.New()
 	if err := decode(x.req, in); err != nil {
-		return x.own(err)
+		return err
 	}
 	out, err := x.op.Handler.Call(x.ctx, in)
 	if err != nil {
@@ -382,15 +382,6 @@ func (s *Service) requestIDHeader() string {
 	return "X-Amzn-Requestid"
 }
 
-// own words an error that wire made as the service would.
-func (x *exchange) own(err error) error {
-	var e *Error
-	if errors.As(err, &e) {
-		return x.service.reword(x.req.protocol, e)
-	}
-	return err
-}
-
 // fail answers with an error. What the caller is not told goes to the log.
 func (x *exchange) fail(err error) {
 	var e *Error
@@ -399,8 +390,11 @@ func (x *exchange) fail(err error) {
 			e = x.service.Fault(err)
 		}
 		if e == nil {
-			e = x.service.reword(x.req.protocol, internalFailure(err))
+			e = internalFailure(err)
 		}
+	}
+	if e.own {
+		e = x.service.reword(x.req.protocol, e)
 	}
 	res := x.service.encodeError(x.req, e, x.w.Header())
 	if res.status >= 500 && x.req.http.Context().Err() == nil {
@@ -419,11 +413,11 @@ func (x *exchange) operationName() string {
 }
 
 func internalFailure(err error) *Error {
-	return &Error{Code: "InternalFailure", Status: http.StatusInternalServerError, Message: "An error occurred and the request cannot be processed.", Err: err}
+	return &Error{Code: "InternalFailure", Status: http.StatusInternalServerError, Message: "An error occurred and the request cannot be processed.", Err: err, own: true}
 }
 
 func unknownService(name string) *Error {
-	return &Error{Code: "UnknownOperationException", Status: http.StatusNotFound, Message: "This node does not offer the service '" + printable(name) + "'."}
+	return &Error{Code: "UnknownOperationException", Status: http.StatusNotFound, Message: "This node does not offer the service '" + printable(name) + "'.", own: true}
 }
 
 func (x *exchange) unknownOperation() *Error {
@@ -436,6 +430,6 @@ func (x *exchange) unknownOperation() *Error {
 	}
 	return &Error{
 		Code: "UnknownOperationException", Status: http.StatusNotFound,
-		Message: "'" + printable(what) + "' is not an operation that this node offers for " + x.service.Name + ".",
+		Message: "'" + printable(what) + "' is not an operation that this node offers for " + x.service.Name + ".", own: true,
 	}
 }

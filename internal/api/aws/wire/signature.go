@@ -55,7 +55,7 @@ func parseSignature(r *http.Request, query url.Values) (*signature, *Error) {
 // refuse returns an error of authentication. The codes are those of the JSON
 // services; refusal words them for the others.
 func refuse(code, message string) *Error {
-	return &Error{Code: code, Message: message, Status: http.StatusForbidden}
+	return &Error{Code: code, Message: message, Status: http.StatusForbidden, own: true}
 }
 
 func incomplete(message string) *Error { return refuse("IncompleteSignatureException", message) }

@@ -104,12 +104,14 @@ func (n nothing) Shape() *wire.Shape { return n.shape }
 func (nothing) Walk(wire.Walker)     {}
 
 func newMux(services ...*wire.Service) *wire.Mux {
-	m := wire.NewMux(wire.NewAuthenticator(oneKey{}), slog.New(slog.DiscardHandler))
+	m := wire.NewMux(wire.NewAuthenticator(oneKey{}), discard())
 	for _, s := range services {
 		m.Register(s)
 	}
 	return m
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // sign signs a request with the SDK's own signer.
 func sign(t testing.TB, r *http.Request, service string, body []byte) {
