@@ -2,6 +2,8 @@ package gvisor
 
 import (
 	"log/slog"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
@@ -10,7 +12,7 @@ import (
 
 func newDriver(t *testing.T) sandbox.Driver {
 	t.Helper()
-	d, err := New(Config{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	d, err := New(Config{Dir: filepath.Join(t.TempDir(), strings.Repeat("long", 30)), Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,6 @@ type sentry struct {
 	files  []*os.File // their numbers in the child are their indexes
 	netns  string     // path of the network namespace to start in, or "" for a new one
 	hostID int        // user and group outside that root inside the user namespace is
-	cgroup *os.File   // v2 cgroup directory to start in, or nil
 }
 
 // start starts p and returns its process id and a pidfd.
@@ -73,10 +72,6 @@ func (s *spawner) start(p sentry) (pid, pidfd int, err error) {
 		// change its groups.
 		attr.Sys.GidMappings[0].HostID = os.Getegid()
 		attr.Sys.Credential.NoSetGroups = true
-	}
-	if p.cgroup != nil {
-		attr.Sys.UseCgroupFD = true
-		attr.Sys.CgroupFD = int(p.cgroup.Fd())
 	}
 	for _, f := range p.files {
 		attr.Files = append(attr.Files, f.Fd())
