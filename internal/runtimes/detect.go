@@ -244,7 +244,7 @@ func probePython(ctx context.Context, path string) (found, error) {
 		return found{}, fmt.Errorf("it does not answer like Python: %w", err)
 	}
 	if a.Major != 3 || a.Minor < minPython {
-		return found{}, fmt.Errorf("Python %s is too old: 3.%d is the first that is used", a.Version, minPython)
+		return found{}, fmt.Errorf("it is Python %s: 3.%d is the oldest that is used", a.Version, minPython)
 	}
 	if rel, err := filepath.Rel(a.Prefix, a.Stdlib); err != nil || !filepath.IsLocal(rel) {
 		return found{}, fmt.Errorf("its standard library %s is not under its prefix %s", a.Stdlib, a.Prefix)
@@ -266,7 +266,7 @@ func probeNode(ctx context.Context, path string) (found, error) {
 		return found{}, fmt.Errorf("it does not answer like Node.js: %.40q", out)
 	}
 	if major < nodeMajors[0] {
-		return found{}, fmt.Errorf("Node.js %s is too old: %d is the first that is used", version, nodeMajors[0])
+		return found{}, fmt.Errorf("it is Node.js %s: %d is the oldest that is used", version, nodeMajors[0])
 	}
 	return found{family: Node, number: major, version: version, path: path}, nil
 }
