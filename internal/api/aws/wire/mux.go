@@ -386,12 +386,7 @@ func (s *Service) requestIDHeader() string {
 func (x *exchange) fail(err error) {
 	var e *Error
 	if !errors.As(err, &e) {
-		if x.service != nil && x.service.Fault != nil {
-			e = x.service.Fault(err)
-		}
-		if e == nil {
-			e = internalFailure(err)
-		}
+		e = internalFailure(err)
 	}
 	if e.own {
 		e = x.service.reword(x.req.protocol, e)

@@ -271,19 +271,6 @@ func TestHandlersPanicIsAnInternalError(t *testing.T) {
 	golden(t, "panic", exchange(t, m, "lambda", "GET", "/2015-03-31/functions", nil, nil))
 }
 
-func TestFaultTurnsErrorsIntoAnswersAtOnePlace(t *testing.T) {
-	s := lambdaService(t, func(string, *record) (map[string]any, error) { return nil, os.ErrExist })
-	s.Fault = func(err error) *wire.Error {
-		if errors.Is(err, os.ErrExist) {
-			return wire.Errorf("ResourceConflictException", "It exists.")
-		}
-		return nil
-	}
-	if w := exchange(t, newMux(s), "lambda", "GET", "/2015-03-31/functions", nil, nil); w.Code != http.StatusConflict {
-		t.Errorf("got %d %s", w.Code, w.Body)
-	}
-}
-
 func TestHandlerLearnsWhoCallsAndTheRequestID(t *testing.T) {
 	var id string
 	var caller wire.Caller

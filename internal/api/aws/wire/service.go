@@ -39,11 +39,8 @@ type Service struct {
 	Operations   []*Operation
 	Errors       map[string]ErrorInfo
 	Signing      SigningRules
-	// Fault turns an error that is no *Error into one, at the one place where a
-	// door does that; nil from it, or a nil Fault, means an internal failure.
-	Fault       func(err error) *Error
-	PayloadType string // content type of a blob payload whose output gives none; "" means application/octet-stream
-	BareErrors  bool   // rest-xml: errors have the form of S3
+	PayloadType  string // content type of a blob payload whose output gives none; "" means application/octet-stream
+	BareErrors   bool   // rest-xml: errors have the form of S3
 
 	routes *router // of the REST protocols
 	byName map[string]*Operation

@@ -18,6 +18,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+	"github.com/mayfly-dev/mayfly/internal/errs"
 )
 
 // echoMux serves a plain handler for "lambda" that says who called.
@@ -260,6 +261,34 @@ func TestCachedSigningKeyDoesNotOutliveItsSecret(t *testing.T) {
 	key.secret = "another"
 	if code := call(); code != http.StatusForbidden {
 		t.Error("the old secret still signs:", code)
+	}
+}
+
+// sessions hands out one temporary key.
+type sessions struct{ oneKey }
+
+func (sessions) CheckToken(_ context.Context, _, token string) error {
+	if token != "good" {
+		return errs.Newf(errs.Denied, "the token is not the key's")
+	}
+	return nil
+}
+
+func TestSessionTokenIsChecked(t *testing.T) {
+	m := wire.NewMux(wire.NewAuthenticator(sessions{}), discard())
+	m.HandleHTTP("lambda", 0, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	for token, code := range map[string]string{"good": "", "bad": "ExpiredTokenException", "": "ExpiredTokenException"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		err := v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret, SessionToken: token},
+			r, hex.EncodeToString(sha256.New().Sum(nil)), "lambda", "us-east-1", time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		m.ServeHTTP(w, r)
+		if got := w.Header().Get("x-amzn-ErrorType"); got != code {
+			t.Errorf("token %q: %d %s, want %q", token, w.Code, got, code)
+		}
 	}
 }
 

@@ -141,20 +141,22 @@ func xmlMap(entries []*element, m *Member, mp Map) error {
 	mp.Make()
 	keyName, valueName := localName(orElse(m.Key.Wire, "key")), localName(orElse(m.Elem.Wire, "value"))
 	for _, entry := range entries {
-		var key string
-		var value *element
+		var key, value *element
 		for _, kid := range entry.kids {
 			switch kid.name {
 			case keyName:
-				key = kid.text
+				key = kid
 			case valueName:
 				value = kid
 			}
 		}
-		if value == nil {
-			continue
+		if key == nil {
+			return serialization("an entry of %s has no key", m.WireName())
 		}
-		if err := mp.Put(key, func(place any) error { return xmlValue(value, m.Elem, place) }); err != nil {
+		if value == nil {
+			value = &element{}
+		}
+		if err := mp.Put(key.text, func(place any) error { return xmlValue(value, m.Elem, place) }); err != nil {
 			return err
 		}
 	}
