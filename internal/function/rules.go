@@ -36,7 +36,7 @@ type Limits struct {
 	Package       int64    // a code package as uploaded
 	Unpacked      int64    // a code package's files
 	CodeStorage   int64    // all code packages together
-	Architectures []string // that this machine can run, GOARCH spelling
+	Architectures []string // that this machine can run, its own first, GOARCH spelling
 }
 
 // DefaultLimits returns the field's usual limits for a machine of the given
@@ -65,7 +65,6 @@ const (
 	FieldEnv          Field = "environment"
 	FieldDescription  Field = "description"
 	FieldArchitecture Field = "architecture"
-	FieldTracing      Field = "tracing"
 	FieldTags         Field = "tags"
 )
 

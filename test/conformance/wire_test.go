@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,19 +12,22 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/mayfly-dev/mayfly/mayflytest"
 )
 
-// send signs a request as of a time, lets change spoil it, and sends it.
-func send(t *testing.T, n *mayflytest.Node, method, path, body string, at time.Time, change func(*http.Request)) (*http.Response, map[string]any) {
+// send signs a request as of a time, lets change spoil it, and sends it. The
+// service decides which of the node's doors answers.
+func send(t *testing.T, n *mayflytest.Node, service, method, path, body string, at time.Time, change func(*http.Request)) (*http.Response, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, n.Endpoint+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte(body))
-	err = v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: n.AccessKey, SecretAccessKey: n.SecretKey}, req, hex.EncodeToString(sum[:]), "lambda", n.Region, at)
+	err = v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: n.AccessKey, SecretAccessKey: n.SecretKey}, req, hex.EncodeToString(sum[:]), service, n.Region, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,11 +43,16 @@ func send(t *testing.T, n *mayflytest.Node, method, path, body string, at time.T
 	if err != nil {
 		t.Fatal(err)
 	}
+	return res, b
+}
+
+// sendJSON is send for Lambda's API; it returns the answer's document.
+func sendJSON(t *testing.T, n *mayflytest.Node, method, path, body string, at time.Time, change func(*http.Request)) (*http.Response, map[string]any) {
+	t.Helper()
+	res, b := send(t, n, "lambda", method, path, body, at, change)
 	var doc map[string]any
-	if len(b) > 0 {
-		if err := json.NewDecoder(bytes.NewReader(b)).Decode(&doc); err != nil {
-			t.Fatalf("%s answers %q: %v", path, b, err)
-		}
+	if err := json.Unmarshal(b, &doc); len(b) > 0 && err != nil {
+		t.Fatalf("%s answers %q: %v", path, b, err)
 	}
 	return res, doc
 }
@@ -69,7 +76,7 @@ func TestRequestsThatAreNotProven(t *testing.T) {
 		}, "InvalidSignatureException", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			res, doc := send(t, n, http.MethodGet, list, "", time.Now().Add(tc.at), tc.change)
+			res, doc := sendJSON(t, n, http.MethodGet, list, "", time.Now().Add(tc.at), tc.change)
 			code := res.Header.Get("X-Amzn-Errortype")
 			message, _ := doc["message"].(string)
 			if message == "" {
@@ -83,7 +90,7 @@ func TestRequestsThatAreNotProven(t *testing.T) {
 			}
 		})
 	}
-	res, _ := send(t, n, http.MethodGet, list, "", time.Now().Add(-4*time.Minute), nil)
+	res, _ := sendJSON(t, n, http.MethodGet, list, "", time.Now().Add(-4*time.Minute), nil)
 	if res.StatusCode != http.StatusOK {
 		t.Errorf("a clock that is 4 minutes late: %s", res.Status)
 	}
@@ -91,21 +98,44 @@ func TestRequestsThatAreNotProven(t *testing.T) {
 
 func TestErrorsOnTheWire(t *testing.T) {
 	n := mayflytest.Start(t)
-	res, doc := send(t, n, http.MethodGet, "/2015-03-31/functions/nowhere", "", time.Now(), nil)
+	res, doc := sendJSON(t, n, http.MethodGet, "/2015-03-31/functions/nowhere", "", time.Now(), nil)
 	if res.StatusCode != 404 || res.Header.Get("X-Amzn-Errortype") != "ResourceNotFoundException" || res.Header.Get("Content-Type") != "application/json" ||
 		doc["Type"] != "User" || doc["Message"] != "Function not found: arn:aws:lambda:"+n.Region+":"+n.Account+":function:nowhere" || len(doc) != 2 {
 		t.Errorf("missing function: %s %v %v", res.Status, res.Header, doc)
 	}
-	res, doc = send(t, n, http.MethodPost, "/2015-03-31/functions", `{"FunctionName":"f","Role":"`+role+`","Code":{}, "Handler": "a.b", "Runtime": "python3.11"}`, time.Now(), nil)
+	res, doc = sendJSON(t, n, http.MethodPost, "/2015-03-31/functions", `{"FunctionName":"f","Role":"`+role+`","Code":{}, "Handler": "a.b", "Runtime": "python3.11"}`, time.Now(), nil)
 	if res.StatusCode != 400 || doc["Type"] != "User" || doc["message"] != "Please provide a source for function code." {
 		t.Errorf("no code: %s %v", res.Status, doc)
 	}
-	res, _ = send(t, n, http.MethodPost, "/2015-03-31/functions", `{"FunctionName":`, time.Now(), nil)
+	res, _ = sendJSON(t, n, http.MethodPost, "/2015-03-31/functions", `{"FunctionName":`, time.Now(), nil)
 	if res.StatusCode != 400 || res.Header.Get("X-Amzn-Errortype") != "SerializationException" {
 		t.Errorf("no JSON: %s %v", res.Status, res.Header)
 	}
-	res, _ = send(t, n, http.MethodGet, "/2015-03-31/no-such-thing", "", time.Now(), nil)
+	res, _ = sendJSON(t, n, http.MethodGet, "/2015-03-31/no-such-thing", "", time.Now(), nil)
 	if res.StatusCode != 404 || res.Header.Get("X-Amzn-Errortype") != "UnknownOperationException" {
 		t.Errorf("no operation: %s %v", res.Status, res.Header)
+	}
+}
+
+func TestAnEventRunsAfterItWasAccepted(t *testing.T) {
+	n := mayflytest.Start(t)
+	c := sdk(n)
+	create(t, c, "later")
+	waitActive(t, c, "later")
+	if _, err := c.Invoke(t.Context(), &lambda.InvokeInput{
+		FunctionName: aws.String("later"), InvocationType: types.InvocationTypeEvent, Payload: []byte(`{"marker": "run-me-later"}`),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		_, log := send(t, n, "mayfly", http.MethodGet, "/_mayfly/v1/logs/later", "", time.Now(), nil)
+		if strings.Contains(string(log), "run-me-later") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the function's log never showed the event:\n%s", log)
+		}
+		time.Sleep(20 * time.Millisecond) // between questions; nothing tells of it
 	}
 }

@@ -49,6 +49,9 @@ func (f Function) String() string {
 // ACCOUNT:function:NAME, function:NAME or NAME, each with or without
 // :QUALIFIER. ok is false for anything else.
 func Parse(s string) (f Function, ok bool) {
+	if plain(s) { // what nearly all calls say
+		return Function{Name: s}, true
+	}
 	if !functionRE.MatchString(s) {
 		return Function{}, false
 	}
@@ -76,6 +79,18 @@ func Parse(s string) (f Function, ok bool) {
 		return Function{}, false
 	}
 	return f, true
+}
+
+// plain reports whether s is a name and nothing else.
+func plain(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return s != ""
 }
 
 // ValidQualifier reports whether q has the form of a version's or alias's

@@ -248,6 +248,11 @@ func TestFunctionLifeCycle(t *testing.T) {
 	}
 	_, err = r.DeleteFunction(t.Context(), &DeleteFunctionInput{FunctionName: new("f")})
 	wantError(t, err, CodeResourceNotFound, "Function not found: "+fARN)
+
+	again, err := r.CreateFunction(t.Context(), goodInput(t))
+	if err != nil || again.State != StatePending {
+		t.Errorf("created again: %+v, %v", again, err)
+	}
 }
 
 func TestCreateRefusals(t *testing.T) {

@@ -34,7 +34,7 @@ func (d *Door) CreateFunction(ctx context.Context, in *CreateFunctionInput) (*Cr
 	}
 	c := function.Config{
 		MemoryMB: defaultMemoryMB, TmpMB: defaultTmpMB, Timeout: defaultTimeout,
-		Tracing: defaultTracing, Architecture: goarch(ArchitectureX8664),
+		Tracing: defaultTracing, Architecture: d.o.Functions.Limits().Architectures[0],
 	}
 	s.apply(&c)
 	v, err := d.o.Functions.Create(ctx, function.New{Name: t.name, Config: c, Package: zip, Tags: in.Tags}, false)
