@@ -29,7 +29,7 @@ import (
 // sandbox's kernel runs in copies of this very process, and Main is where they
 // turn into it.
 func Main(m *testing.M) {
-	gvisor.Reexec()
+	gvisor.Reexec(node.Quiet()...)
 	os.Exit(m.Run())
 }
 

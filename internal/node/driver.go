@@ -9,9 +9,15 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor"
 	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor/egress"
+	"github.com/mayfly-dev/mayfly/internal/sandbox/process"
+	"github.com/mayfly-dev/mayfly/internal/spine"
 )
 
 const goarch = runtime.GOARCH
+
+// Quiet returns what must be called in a copy of this binary that becomes a
+// sandbox's kernel: see gvisor.Reexec.
+func Quiet() []func() { return []func(){spine.StopSampling} }
 
 // openDriver makes the driver, with its network, and sweeps what a dead node
 // left.
@@ -19,7 +25,7 @@ func (n *Node) openDriver(ctx context.Context) (err error) {
 	switch n.cfg.Driver {
 	case DriverProcess:
 		n.warn("functions run as plain processes of this machine, without isolation (driver process): only run code that you trust")
-		return errs.Newf(errs.Unsupported, "no process driver")
+		n.driver, err = process.New(n.path("run"))
 	default:
 		err = n.openGVisor()
 	}
