@@ -216,6 +216,7 @@ func (s *server) receive() error {
 	case frameShutdown:
 		_ = syscall.Kill(s.child, syscall.SIGTERM) // its end is ours
 	default:
+		_ = syscall.Kill(s.child, syscall.SIGKILL)
 		fatal("the host sent a frame of unknown kind "+strconv.Itoa(int(f.kind)), nil)
 	}
 	return nil
