@@ -149,13 +149,15 @@ func exhaustion(t *testing.T, p *place) {
 			t.Errorf("started %d threads, then %q, want at most 1024, then RuntimeError", got.N, got.Error)
 		}
 	})
-	p.attack(t, "temporary storage", func(t *testing.T) {
-		name := p.deploy(t, function{name: "packrat", memoryMB: 256, timeout: 60})
-		got := call[amount](t, p, name, "fill_tmp", "mb", 600)
-		if got.Error != "ENOSPC" || got.MB > 512 || got.MB < 480 {
-			t.Errorf("wrote %d MB, then %q, want about 512, then ENOSPC", got.MB, got.Error)
-		}
-	})
+	for _, memory := range []int32{1024, 128} {
+		p.attack(t, fmt.Sprintf("temporary storage with %d MB of memory", memory), func(t *testing.T) {
+			name := p.deploy(t, function{name: fmt.Sprintf("packrat-%d", memory), memoryMB: memory, timeout: 60})
+			got := call[amount](t, p, name, "fill_tmp", "mb", 600)
+			if got.Error != "ENOSPC" || got.MB > 512 || got.MB < 480 {
+				t.Errorf("wrote %d MB, then %q, want about 512, then ENOSPC", got.MB, got.Error)
+			}
+		})
+	}
 	p.attack(t, "the log", func(t *testing.T) {
 		name := p.deploy(t, function{name: "chatterbox", timeout: 60})
 		r := p.call(t, name, do("flood_log", "mb", 50)).must(t)
@@ -295,7 +297,7 @@ func network(t *testing.T, p *place) {
 	})
 	p.attack(t, "another instance", func(t *testing.T) {
 		var neighbour struct{ Address string }
-		p.call(t, "neighbour", nil).into(t, &neighbour)
+		p.call(t, "neighbour", map[string]any{}).into(t, &neighbour)
 		listening := make(chan result, 1)
 		go func() {
 			r, err := p.invoke(t.Context(), "neighbour", map[string]any{"listen": 3})
@@ -371,11 +373,8 @@ func customRuntime(t *testing.T, p *place) {
 		})
 	}
 	p.attack(t, "the agent's descriptors", func(t *testing.T) {
-		for path, got := range call[map[string]string](t, p, name, "open the link") {
-			if strings.HasPrefix(got, "wrote") {
-				t.Errorf("%s: %s", path, got)
-			}
-		}
+		// It may damage its own link, whose host end takes no harm from it.
+		p.call(t, name, do("open the link"))
 		well(t)
 	})
 	p.attack(t, "the agent's memory", func(t *testing.T) {
@@ -398,6 +397,7 @@ func customRuntime(t *testing.T, p *place) {
 	}
 	p.attack(t, "answer and exit", func(t *testing.T) {
 		p.call(t, name, do("answer and exit"))
+		p.call(t, name, do("echo")) // may still meet the dying process
 		well(t)
 	})
 }

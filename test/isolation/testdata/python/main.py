@@ -304,7 +304,6 @@ def do_privileges(event):
         "raw socket": raw(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
         "packet socket": raw(socket.AF_PACKET, socket.SOCK_RAW, 0),
         "settime": attempt(time.clock_settime, time.CLOCK_REALTIME, 0),
-        "nice": attempt(os.setpriority, os.PRIO_PROCESS, 0, -20),
         "rlimit": attempt(raise_limit),
         "bpf": call("syscall", 321, 0, None, 0),
         "init_module": call("syscall", 175, b"x", 1, b""),

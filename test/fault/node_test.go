@@ -1,0 +1,408 @@
+// Package fault kills nodes, and parts of them, and checks what is left: every
+// event that was accepted runs, nothing is metered twice, and the machine is as
+// it was.
+package fault
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// asHost is the name under which the test binary starts itself again, in a
+// network namespace of its own that plays the host's network.
+const asHost = "fault-test-host"
+
+// binary is the mayfly program under test, built by TestMain.
+var binary string
+
+func TestMain(m *testing.M) {
+	if os.Args[0] != asHost && os.Geteuid() == 0 {
+		os.Exit(startAsHost())
+	}
+	dir, err := os.MkdirTemp("", "mayfly-fault-")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "mayfly")
+	build := exec.Command("go", "build", "-o", binary, "github.com/mayfly-dev/mayfly/cmd/mayfly")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("build mayfly: %v\n%s", err, out))
+	}
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+func startAsHost() (status int) {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = asHost
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
+	runtime.LockOSThread() // Pdeathsig is about the thread
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		panic(err)
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// needRoot skips a test that can't say anything without.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Args[0] != asHost {
+		t.Skip("needs root for gVisor sandboxes with a network and limits")
+	}
+}
+
+// process is a node in a process of its own.
+type process struct {
+	dir      string
+	cmd      *exec.Cmd
+	stderr   *buffer
+	ended    chan struct{} // closed when it has ended
+	endpoint string
+	keys     aws.CredentialsProvider
+	lambda   *lambda.Client
+}
+
+// launch starts a node on dir and waits until it answers.
+func launch(t *testing.T, dir string, flags ...string) *process {
+	t.Helper()
+	p := run(t, dir, flags...)
+	eventually(t, "the node answers", func() bool {
+		select {
+		case <-p.ended:
+			t.Fatalf("the node ended: %v\n%s", p.cmd.ProcessState, p.stderr)
+		default:
+		}
+		var at struct {
+			Endpoint string
+			PID      int
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "node.json"))
+		if err != nil || json.Unmarshal(b, &at) != nil || at.PID != p.cmd.Process.Pid {
+			return false // a dead node's file, perhaps
+		}
+		p.endpoint = at.Endpoint
+		resp, err := http.Get(p.endpoint + "/healthz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	env := exec.Command(binary, "env", "--json", "--data-dir", dir)
+	out, err := env.Output()
+	ok(t, err)
+	var vars map[string]string
+	ok(t, json.Unmarshal(out, &vars))
+	p.keys = credentials.NewStaticCredentialsProvider(vars["AWS_ACCESS_KEY_ID"], vars["AWS_SECRET_ACCESS_KEY"], "")
+	p.lambda = lambda.New(lambda.Options{Region: vars["AWS_REGION"], BaseEndpoint: &p.endpoint, Credentials: p.keys, RetryMaxAttempts: 1})
+	return p
+}
+
+// run starts a node on dir.
+func run(t *testing.T, dir string, flags ...string) *process {
+	t.Helper()
+	p := &process{dir: dir, stderr: &buffer{}, ended: make(chan struct{})}
+	p.cmd = exec.Command(binary, append([]string{"up", "--data-dir", dir, "--listen", "127.0.0.1:0"}, flags...)...)
+	p.cmd.Stdout, p.cmd.Stderr = p.stderr, p.stderr
+	ok(t, p.cmd.Start())
+	go func() {
+		_ = p.cmd.Wait() // how it ended is in ProcessState
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("output of node %d:\n%s", p.cmd.Process.Pid, p.stderr)
+		}
+	})
+	return p
+}
+
+// kill ends the node as kill -9 does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.ended
+}
+
+// stop ends the node in its orderly way and checks that it says so.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	ok(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case <-p.ended:
+	case <-time.After(time.Minute):
+		t.Fatal("the node did not end within a minute of SIGTERM")
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the node ended with status %d after SIGTERM, want 0", code)
+	}
+}
+
+// record is what the node metered of one attempt to run a call.
+type record struct {
+	ID      string
+	Attempt int
+	Outcome string
+}
+
+// records returns all that the node has metered.
+func (p *process) records(t *testing.T) []record {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.endpoint+"/_mayfly/v1/records?limit=10000", nil)
+	ok(t, err)
+	keys, err := p.keys.Retrieve(t.Context())
+	ok(t, err)
+	empty := sha256.Sum256(nil)
+	ok(t, v4.NewSigner().SignHTTP(t.Context(), keys, req, hex.EncodeToString(empty[:]), "mayfly", p.lambda.Options().Region, time.Now()))
+	resp, err := http.DefaultClient.Do(req)
+	ok(t, err)
+	defer resp.Body.Close()
+	var answer struct{ Records []record }
+	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || json.Unmarshal(b, &answer) != nil {
+		t.Fatalf("records: status %d, %v, %s", resp.StatusCode, err, b)
+	}
+	return answer.Records
+}
+
+// traces lists what a node may leave behind on this machine.
+func traces(t *testing.T) (all []string) {
+	t.Helper()
+	for _, pid := range sentries(t, "") {
+		all = append(all, "process "+pid)
+	}
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/mayfly*")
+	ok(t, err)
+	unified, err := filepath.Glob("/sys/fs/cgroup/mayfly*")
+	ok(t, err)
+	all = append(append(all, groups...), unified...)
+	links, err := netlink.LinkList()
+	ok(t, err)
+	for _, l := range links {
+		all = append(all, "link "+l.Attrs().Name)
+	}
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	ok(t, err)
+	for _, r := range routes {
+		all = append(all, "route "+r.String())
+	}
+	conn, err := nftables.New()
+	ok(t, err)
+	tables, err := conn.ListTables()
+	ok(t, err)
+	for _, table := range tables {
+		all = append(all, "table "+table.Name)
+	}
+	for _, file := range []string{"/proc/self/mountinfo", "/proc/sys/net/ipv4/ip_forward"} {
+		b, err := os.ReadFile(file)
+		ok(t, err)
+		all = append(all, file+": "+string(b))
+	}
+	return all
+}
+
+// sentries returns the processes of sandboxes that come from the binary under
+// test; with a parent, only its children.
+func sentries(t *testing.T, parent string) (pids []string) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/stat")
+	ok(t, err)
+	for _, path := range all {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		exe, _ := os.Readlink(filepath.Join(filepath.Dir(path), "exe"))
+		cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if strings.HasPrefix(exe, binary) && bytes.HasPrefix(cmdline, []byte("runsc")) && (parent == "" || fields[1] == parent) {
+			pids = append(pids, filepath.Base(filepath.Dir(path)))
+		}
+	}
+	return pids
+}
+
+// outside is a machine beyond the host, at the end of its default route, where
+// functions report to. It outlives nodes.
+type outside struct {
+	mu    sync.Mutex
+	seen  map[string]int // reports by word
+	fresh chan struct{}  // closed and replaced at each report
+}
+
+const outsideAddr = "198.51.100.2:7000"
+
+func newOutside(t *testing.T) *outside {
+	t.Helper()
+	o := &outside{seen: map[string]int{}, fresh: make(chan struct{})}
+	ns := newNamespace(t)
+	pair := netlink.NewVeth(netlink.LinkAttrs{Name: "out0"})
+	pair.PeerName, pair.PeerNamespace = "eth0", netlink.NsFd(int(ns.Fd()))
+	ok(t, netlink.LinkAdd(pair))
+	t.Cleanup(func() { ok(t, netlink.LinkDel(pair)) })
+	bring := func(name, cidr string) netlink.Link {
+		l, err := netlink.LinkByName(name)
+		ok(t, err)
+		a, err := netlink.ParseAddr(cidr)
+		ok(t, err)
+		if err := netlink.AddrAdd(l, a); !errors.Is(err, unix.EEXIST) {
+			ok(t, err)
+		}
+		ok(t, netlink.LinkSetUp(l))
+		return l
+	}
+	bring("lo", "127.0.0.1/8")
+	within(t, ns, func() {
+		bring("eth0", "198.51.100.2/24")
+		l, err := net.Listen("tcp4", outsideAddr)
+		ok(t, err)
+		t.Cleanup(func() { l.Close() })
+		go o.serve(l)
+	})
+	out0 := bring("out0", "198.51.100.1/24")
+	ok(t, netlink.RouteAdd(&netlink.Route{LinkIndex: out0.Attrs().Index, Gw: net.IPv4(198, 51, 100, 2)}))
+	return o
+}
+
+// serve notes each connection's word and answers it.
+func (o *outside) serve(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			word, err := io.ReadAll(c)
+			if err != nil || len(word) == 0 {
+				return
+			}
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.seen[string(word)]++
+			close(o.fresh)
+			o.fresh = make(chan struct{})
+			io.WriteString(c, "noted")
+		}()
+	}
+}
+
+// await waits until done says so of the reports seen.
+func (o *outside) await(t *testing.T, what string, limit time.Duration, done func(seen map[string]int) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	for {
+		o.mu.Lock()
+		fresh, is := o.fresh, done(o.seen)
+		o.mu.Unlock()
+		if is {
+			return
+		}
+		select {
+		case <-fresh:
+		case <-ctx.Done():
+			t.Errorf("after %s it is still not so that %s", limit, what)
+			return
+		}
+	}
+}
+
+// newNamespace makes a network namespace that lives until the test's end.
+func newNamespace(t *testing.T) *os.File {
+	t.Helper()
+	var ns *os.File
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
+			ns, err = os.Open("/proc/thread-self/ns/net")
+		}
+	}()
+	<-done
+	ok(t, err)
+	t.Cleanup(func() { ns.Close() })
+	return ns
+}
+
+// within calls f on a thread in ns.
+func within(t *testing.T, ns *os.File, f func()) {
+	t.Helper()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	ok(t, err)
+	defer home.Close()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ok(t, unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET))
+	defer func() {
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic(err) // the thread is of no use to anybody
+		}
+	}()
+	f()
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// eventually waits for something that no channel tells of.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 30 s it is still not so that %s", what)
+		}
+	}
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
