@@ -207,6 +207,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.registry.Run(gctx) })
 	g.Go(func() error { return n.invoker.Run(gctx) })
+	g.Go(func() error { return n.collectImages(gctx) })
 	g.Go(n.serve)
 	g.Go(func() error {
 		<-gctx.Done()
