@@ -2,10 +2,12 @@ package gvisor
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -25,6 +27,10 @@ const (
 	// exitFDFlag names the pipe on which a Sentry reports how the first
 	// process ended: its own exit status can't tell exit code 137 from SIGKILL.
 	exitFDFlag = "exit-fd"
+
+	// donatedFlag tells how many descriptors a Sentry was given. All others
+	// that it has slipped through.
+	donatedFlag = "donated-fds"
 )
 
 // Reexec must be the first call of main, and of TestMain in tests that use the
@@ -75,28 +81,59 @@ func tuneSentry() {
 	debug.SetGCPercent(400)
 }
 
-// bootCommand is gVisor's boot command, which also reports how the first
-// process ended.
+// bootCommand is gVisor's boot command, which also closes what it should not
+// have, and reports how the first process ended.
 type bootCommand struct {
 	sentrycmd.Boot
-	exitFD int
+	exitFD  int
+	donated int
 }
 
 // SetFlags implements subcommands.Command.
 func (b *bootCommand) SetFlags(f *flag.FlagSet) {
 	b.Boot.SetFlags(f)
 	f.IntVar(&b.exitFD, exitFDFlag, -1, "pipe that takes the first process's wait status")
+	f.IntVar(&b.donated, donatedFlag, 0, "number of descriptors that are this process's to have")
 }
 
 // Execute implements subcommands.Command. args are gVisor's: the configuration
 // and where to leave the wait status.
 func (b *bootCommand) Execute(ctx context.Context, f *flag.FlagSet, args ...any) subcommands.ExitStatus {
+	if err := closeInherited(b.donated); err != nil {
+		fmt.Fprintln(os.Stderr, "close inherited descriptors:", err)
+		return subcommands.ExitFailure
+	}
 	code := b.Boot.Execute(ctx, f, args...)
 	if ws, ok := args[1].(*unix.WaitStatus); ok && code == subcommands.ExitSuccess && b.exitFD >= 0 {
 		report := waitReport(*ws)
 		unix.Write(b.exitFD, report[:]) // the parent may be gone; then nobody reads
 	}
 	return code
+}
+
+// closeInherited closes the descriptors from first on that outlived the exec of
+// this process. gVisor's code in the node opens sockets that do, for a moment:
+// raw ones in other sandboxes' networks, and those of other sandboxes' control
+// servers. What this process itself has opened since is close-on-exec.
+func closeInherited(first int) error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < first {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			continue // gone with ReadDir, or our own
+		}
+		if err := unix.Close(fd); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // waitReport encodes a wait status for the exit pipe.

@@ -3,11 +3,12 @@ package gvisor
 import (
 	"context"
 	"fmt"
-	"strconv"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/control/client"
+	"gvisor.dev/gvisor/pkg/unet"
 	"gvisor.dev/gvisor/pkg/urpc"
 )
 
@@ -49,15 +50,62 @@ func (c *control) call(ctx context.Context, method string, arg, result any) erro
 	}
 }
 
-// connect connects to the socket at path, which may be longer than the 108
-// bytes that an address has room for.
+// gVisor's own functions for these sockets leave them open across exec, for
+// other sandboxes to inherit.
+
+// connect connects to the socket at path.
 func connect(path string) (*urpc.Client, error) {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	var conn *unet.Socket
+	err := unixSocket(path, func(fd int, addr unix.Sockaddr) error {
+		if err := unix.Connect(fd, addr); err != nil {
+			return err
+		}
+		var err error
+		conn, err = unet.NewSocket(fd)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("connect to %s: %w", path, err)
 	}
-	defer unix.Close(fd)
-	return client.ConnectTo("/proc/self/fd/" + strconv.Itoa(fd))
+	return urpc.NewClient(conn), nil
+}
+
+// controlSocket makes the socket at path that a Sentry's control server will
+// listen on.
+func controlSocket(path string) (*os.File, error) {
+	var f *os.File
+	err := unixSocket(path, func(fd int, addr unix.Sockaddr) error {
+		if err := unix.Bind(fd, addr); err != nil {
+			return err
+		}
+		f = os.NewFile(uintptr(fd), path)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make socket %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// unixSocket makes a socket and calls use, which owns it on success, with an
+// address that stands for path. Addresses have room for 108 bytes, paths need
+// more.
+func unixSocket(path string, use func(fd int, addr unix.Sockaddr) error) error {
+	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	addr := &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))}
+	if err := use(fd, addr); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	return nil
 }
 
 // close ends the connection. The Sentry must be dead, so that no call is stuck.

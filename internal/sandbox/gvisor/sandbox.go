@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,7 +20,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/control/server"
 	"gvisor.dev/gvisor/runsc/boot"
 	runsc "gvisor.dev/gvisor/runsc/sandbox"
 
@@ -77,6 +78,7 @@ var _ sandbox.Sandbox = (*Sandbox)(nil)
 // create boots a Sentry, which then waits for Start.
 func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *Sandbox, err error) {
 	s := &Sandbox{d: d, spec: spec, dir: filepath.Join(d.cfg.Dir, spec.ID), done: make(chan struct{})}
+	s.boost = time.AfterFunc(math.MaxInt64, s.endBoost) // Start sets the time
 	s.control.path = filepath.Join(s.dir, "control.sock")
 	defer func() {
 		if err != nil {
@@ -112,13 +114,7 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 	go s.reap()
 
 	placed := make(chan error, 1)
-	go func() {
-		if s.cgroup == nil {
-			placed <- nil
-			return
-		}
-		placed <- s.place()
-	}()
+	go func() { placed <- s.place() }()
 	stop := context.AfterFunc(ctx, func() { ready.SetReadDeadline(time.Unix(1, 0)) })
 	_, readErr := io.ReadFull(ready, make([]byte, 1))
 	stop()
@@ -194,7 +190,7 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	for _, path := range img.paths() {
 		args = append(args, d.add("io-fds", give(os.Open(path))))
 	}
-	args = append(args, s.spec.ID)
+	args = append(args, "--"+donatedFlag+"="+strconv.Itoa(len(d.files)), s.spec.ID)
 	if err != nil {
 		return ready, fmt.Errorf("make sandbox: %w", err)
 	}
@@ -217,10 +213,17 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	return ready, err
 }
 
-// place puts the Sentry into the control group, and then what it started before
+// place makes the Sentry the kernel's first choice when the machine is out of
+// memory, and puts it into the control group, and then what it started before
 // it was there. Placing is usually quicker than a Sentry is to start anything,
 // but the kernel makes the first one after a pause wait for all CPUs.
 func (s *Sandbox) place() error {
+	if err := writeFile("/proc/"+strconv.Itoa(s.pid)+"/oom_score_adj", "500"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("place process %d: %w", s.pid, err)
+	}
+	if s.cgroup == nil {
+		return nil
+	}
 	if err := s.cgroup.add(s.pid); err != nil {
 		return err
 	}
@@ -262,15 +265,9 @@ func guestCPUs(milliCPU int) int {
 // Start implements sandbox.Sandbox.
 func (s *Sandbox) Start(ctx context.Context) error {
 	if err := s.start(ctx); err != nil {
-		return fmt.Errorf("start %s: %w", s.spec.Process(insidePaths).Args[0], err)
+		return fmt.Errorf("start %s: %w", s.oci.Process.Args[0], err)
 	}
-	if s.cgroup != nil {
-		s.boost = time.AfterFunc(boost, func() {
-			if err := s.Settle(); err != nil {
-				s.d.cfg.Log.Warn("can't limit a sandbox's CPU", "sandbox", s.spec.ID, "error", err)
-			}
-		})
-	}
+	s.boost.Reset(boost)
 	return nil
 }
 
@@ -299,12 +296,23 @@ func (s *Sandbox) start(ctx context.Context) error {
 
 // Settle ends the time in which the sandbox may use more CPU than its Spec
 // says. It ends by itself 10 s after Start, or with the first Pause; call
-// Settle when the code's init is done.
+// Settle when the code's init is done. It does nothing in a sandbox that has
+// ended, or without control groups.
 func (s *Sandbox) Settle() error {
-	if s.cgroup == nil || s.boost == nil || !s.boost.Stop() && s.closed() {
+	s.boost.Stop()
+	if s.cgroup == nil {
 		return nil
 	}
-	return s.cgroup.limitCPU(s.spec.MilliCPU)
+	if err := s.cgroup.limitCPU(s.spec.MilliCPU); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("limit sandbox: %w", err)
+	}
+	return nil
+}
+
+func (s *Sandbox) endBoost() {
+	if err := s.Settle(); err != nil {
+		s.d.cfg.Log.Warn("a sandbox's CPU is not limited", "sandbox", s.spec.ID, "error", err)
+	}
 }
 
 // Link implements sandbox.Sandbox.
@@ -345,15 +353,6 @@ func (s *Sandbox) Done() <-chan struct{} { return s.done }
 func (s *Sandbox) Exit() sandbox.Exit {
 	<-s.done
 	return s.exit
-}
-
-func (s *Sandbox) closed() bool {
-	select {
-	case <-s.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // reap waits for the Sentry, which ends with its first process, and tells how.
@@ -419,9 +418,7 @@ func (s *Sandbox) Close() error {
 
 func (s *Sandbox) close() error {
 	var err error
-	if s.boost != nil {
-		s.boost.Stop()
-	}
+	s.boost.Stop()
 	if s.pid != 0 {
 		// The Sentry is the first process of its pid namespace: the kernel
 		// kills all others there with it, before it lets us wait for it.
@@ -475,15 +472,6 @@ func cpuTime(pids []int) (time.Duration, error) {
 		}
 	}
 	return sum, nil
-}
-
-// controlSocket makes the socket that a Sentry's control server listens on.
-func controlSocket(path string) (*os.File, error) {
-	fd, err := server.CreateSocket(path)
-	if err != nil {
-		return nil, fmt.Errorf("make control socket: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "control"), nil
 }
 
 // memfd returns an unnamed file in memory with the given content.
