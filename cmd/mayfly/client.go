@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/smithy-go"
+
+	"github.com/mayfly-dev/mayfly/internal/access"
+	"github.com/mayfly-dev/mayfly/internal/node"
+)
+
+// defaultDataDir is where a node keeps its data unless it is told otherwise.
+func defaultDataDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/mayfly"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "mayfly")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "."
+	}
+	return filepath.Join(home, ".local", "state", "mayfly")
+}
+
+// directory returns the data directory that the command line or the
+// environment chooses, else the usual one.
+func (c *cli) directory() string {
+	if c.dataDir != "" {
+		return c.dataDir
+	}
+	if dir := os.Getenv("MAYFLY_DATA_DIR"); dir != "" {
+		return dir
+	}
+	return defaultDataDir()
+}
+
+// target is a node and the key to it.
+type target struct {
+	endpoint string
+	region   string
+	keyID    string
+	secret   string
+}
+
+// locate finds the node. What the command line says comes first, then the
+// environment that `mayfly env` sets, then the node of the data directory.
+func (c *cli) locate() (target, error) {
+	fromEnv := target{
+		endpoint: os.Getenv("AWS_ENDPOINT_URL"),
+		region:   os.Getenv("AWS_REGION"),
+		keyID:    os.Getenv("AWS_ACCESS_KEY_ID"),
+		secret:   os.Getenv("AWS_SECRET_ACCESS_KEY"),
+	}
+	if c.dataDir == "" && c.endpoint == "" && fromEnv.endpoint != "" && fromEnv.keyID != "" {
+		return fromEnv.checked()
+	}
+	t, err := readTarget(c.directory())
+	if c.endpoint == "" {
+		return t, err
+	}
+	if err != nil && !errors.As(err, new(notStarted)) {
+		return t, err
+	}
+	t.endpoint = c.endpoint
+	if err != nil { // another machine's node: its key can only be in the environment
+		if fromEnv.keyID == "" {
+			return t, fmt.Errorf("no access key for %s: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name the node's --data-dir", c.endpoint)
+		}
+		t.keyID, t.secret, t.region = fromEnv.keyID, fromEnv.secret, fromEnv.region
+	}
+	return t.checked()
+}
+
+func (t target) checked() (target, error) {
+	u, err := url.Parse(t.endpoint)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return t, fmt.Errorf("%q is not the URL of a node, such as http://127.0.0.1:9555", t.endpoint)
+	}
+	if t.region == "" {
+		t.region = node.Default().Region
+	}
+	return t, nil
+}
+
+// notStarted says that a data directory holds no running node.
+type notStarted struct {
+	dir  string
+	ever bool
+}
+
+func (e notStarted) Error() string {
+	start := "mayfly up"
+	if e.dir != defaultDataDir() {
+		start += " --data-dir " + shellQuote(e.dir)
+	}
+	if e.ever {
+		return fmt.Sprintf("the node of %s is not running; start it with: %s", e.dir, start)
+	}
+	return fmt.Sprintf("no node was ever started in %s; start one with: %s\nA node elsewhere is reached with --data-dir or --endpoint.", e.dir, start)
+}
+
+// readTarget reads what a running node wrote into its data directory.
+func readTarget(dir string) (t target, err error) {
+	keys, err := access.Read(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return t, notStarted{dir: dir}
+	}
+	if err != nil {
+		return t, err
+	}
+	b, err := os.ReadFile(filepath.Join(dir, node.AddressFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return t, notStarted{dir: dir, ever: true}
+	}
+	if err != nil {
+		return t, fmt.Errorf("find the node: %w", err)
+	}
+	var a node.Address
+	if err := json.Unmarshal(b, &a); err != nil {
+		return t, fmt.Errorf("find the node: %s: %w", filepath.Join(dir, node.AddressFile), err)
+	}
+	k := keys.Primary()
+	return target{endpoint: a.Endpoint, region: a.Region, keyID: k.ID, secret: k.Secret}, nil
+}
+
+// client calls a node's public API.
+type client struct {
+	target
+	*lambda.Client
+	http *http.Client
+}
+
+func (c *cli) client() (*client, error) {
+	t, err := c.locate()
+	if err != nil {
+		return nil, err
+	}
+	return newClient(t), nil
+}
+
+func newClient(t target) *client {
+	h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	return &client{target: t, http: h, Client: lambda.New(lambda.Options{
+		BaseEndpoint: &t.endpoint,
+		Region:       t.region,
+		Credentials:  credentials.NewStaticCredentialsProvider(t.keyID, t.secret, ""),
+		HTTPClient:   h,
+		Retryer:      aws.NopRetryer{}, // a person sees each failure
+	})}
+}
+
+// get calls the admin door, which is for what AWS's API has no words for. The
+// caller closes the body.
+func (cl *client) get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	u := cl.endpoint + "/_mayfly/v1/" + path
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return nil, err
+	}
+	const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	key := aws.Credentials{AccessKeyID: cl.keyID, SecretAccessKey: cl.secret}
+	if err := v4.NewSigner().SignHTTP(ctx, key, req, emptySHA256, "mayfly", cl.region, time.Now()); err != nil {
+		return nil, fmt.Errorf("sign the request: %w", err)
+	}
+	resp, err := cl.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	var p problem
+	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Message == "" {
+		return nil, fmt.Errorf("the node answered %s to %s", resp.Status, path)
+	}
+	return nil, p
+}
+
+// getJSON calls the admin door and decodes its answer into v.
+func (cl *client) getJSON(ctx context.Context, path string, query url.Values, v any) error {
+	body, err := cl.get(ctx, path, query)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(v); err != nil {
+		return fmt.Errorf("read the node's answer to %s: %w", path, err)
+	}
+	return nil
+}
+
+// problem is an error of the admin door.
+type problem struct {
+	Code    string
+	Message string
+}
+
+func (p problem) Error() string { return p.Message }
+
+// nodeStatus is what the CLI reads of the admin door's answer to "node".
+type nodeStatus struct {
+	Version   string        `json:"version"`
+	Driver    string        `json:"driver"`
+	Warnings  []string      `json:"warnings"`
+	Runtimes  []runtimeInfo `json:"runtimes"`
+	Instances []instance    `json:"instances"`
+}
+
+type runtimeInfo struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+type instance struct {
+	ID          string    `json:"id"`
+	Function    string    `json:"function"`
+	Version     string    `json:"version"`
+	State       string    `json:"state"`
+	Since       time.Time `json:"since"`
+	MemoryBytes int64     `json:"memoryBytes"`
+}
+
+func (cl *client) node(ctx context.Context) (s nodeStatus, err error) {
+	return s, cl.getJSON(ctx, "node", nil, &s)
+}
+
+// describeError words an error for a person.
+func describeError(err error) string {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		var u *url.Error
+		where := "the endpoint"
+		if errors.As(err, &u) {
+			if p, perr := url.Parse(u.URL); perr == nil {
+				where = p.Scheme + "://" + p.Host
+			}
+		}
+		return "no node answers at " + where + "; start one with: mayfly up"
+	}
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return err.Error()
+	}
+	msg := api.ErrorMessage()
+	if msg == "" {
+		msg = "the node refused the call"
+	}
+	switch api.ErrorCode() {
+	case "ResourceNotFoundException":
+		return msg + "\n`mayfly ls` lists the functions there are."
+	case "UnrecognizedClientException", "InvalidSignatureException", "InvalidClientTokenId", "SignatureDoesNotMatch":
+		return msg + "\nThe access key is not this node's: eval \"$(mayfly env)\" sets the right one, or unset AWS_ENDPOINT_URL to use the data directory's."
+	}
+	return msg + " (" + api.ErrorCode() + ")"
+}

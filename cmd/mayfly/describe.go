@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"charm.land/lipgloss/v2"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/spf13/cobra"
+)
+
+// description is all that describe tells.
+type description struct {
+	functionLine
+	ARN         string            `json:"arn"`
+	Description string            `json:"description,omitempty"`
+	Arch        string            `json:"architecture"`
+	StorageMB   int32             `json:"storageMB"`
+	CodeSHA256  string            `json:"codeSha256"`
+	Env         map[string]string `json:"env,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+	StateReason string            `json:"stateReason,omitempty"`
+	Update      string            `json:"lastUpdate"`
+	ServedBy    string            `json:"servedBy,omitempty"`
+	Warning     string            `json:"warning,omitempty"`
+	Running     []instance        `json:"running"`
+}
+
+func (c *cli) describeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe NAME",
+		Short: "Show a function's configuration and its instances",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			d, err := cl.describe(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(d)
+			}
+			c.printDescription(d)
+			return nil
+		},
+	}
+}
+
+func (cl *client) describe(cmd *cobra.Command, name string) (d description, err error) {
+	ctx := cmd.Context()
+	got, err := cl.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: &name})
+	if err != nil {
+		return d, err
+	}
+	f := got.Configuration
+	var status struct {
+		RuntimeResolved string     `json:"runtimeResolved"`
+		RuntimeWarning  string     `json:"runtimeWarning"`
+		Instances       []instance `json:"instances"`
+	}
+	if err := cl.getJSON(ctx, "functions/"+aws.ToString(f.FunctionName)+"/status", nil, &status); err != nil {
+		return d, err
+	}
+	d = description{
+		functionLine: functionLine{
+			Name: aws.ToString(f.FunctionName), Runtime: string(f.Runtime), Handler: aws.ToString(f.Handler),
+			MemoryMB: aws.ToInt32(f.MemorySize), TimeoutS: aws.ToInt32(f.Timeout), CodeBytes: f.CodeSize,
+			State: string(f.State), Modified: aws.ToString(f.LastModified), Instances: len(status.Instances),
+		},
+		ARN: aws.ToString(f.FunctionArn), Description: aws.ToString(f.Description), CodeSHA256: aws.ToString(f.CodeSha256),
+		Tags: got.Tags, StateReason: aws.ToString(f.StateReason), Update: string(f.LastUpdateStatus),
+		ServedBy: status.RuntimeResolved, Warning: status.RuntimeWarning, Running: status.Instances,
+	}
+	if len(f.Architectures) > 0 {
+		d.Arch = string(f.Architectures[0])
+	}
+	if f.EphemeralStorage != nil {
+		d.StorageMB = aws.ToInt32(f.EphemeralStorage.Size)
+	}
+	if f.Environment != nil {
+		d.Env = f.Environment.Variables
+	}
+	return d, nil
+}
+
+func (c *cli) printDescription(d description) {
+	runtime := d.Runtime
+	if d.ServedBy != "" && d.ServedBy != d.Runtime {
+		runtime += faint.Render("  served by " + d.ServedBy)
+	}
+	state := d.State
+	if d.StateReason != "" {
+		state += ": " + d.StateReason
+	}
+	if d.Update != "" && d.Update != "Successful" {
+		state += ", last update " + d.Update
+	}
+	for _, row := range [][2]string{
+		{"name", strong.Render(d.Name)},
+		{"description", d.Description},
+		{"arn", d.ARN},
+		{"state", state},
+		{"runtime", runtime},
+		{"handler", d.Handler},
+		{"architecture", d.Arch},
+		{"memory", fmt.Sprintf("%d MB", d.MemoryMB)},
+		{"timeout", fmt.Sprintf("%d s", d.TimeoutS)},
+		{"storage", fmt.Sprintf("%d MB in /tmp", d.StorageMB)},
+		{"code", fmt.Sprintf("%s, sha256 %s", bytesText(d.CodeBytes), d.CodeSHA256)},
+		{"changed", modifiedText(d.Modified)},
+		{"environment", pairs(d.Env)},
+		{"tags", pairs(d.Tags)},
+	} {
+		if row[1] != "" {
+			lipgloss.Fprintln(c.out, faint.Render(fmt.Sprintf("%-13s", row[0])), row[1])
+		}
+	}
+	if d.Warning != "" {
+		c.warnf("%s", d.Warning)
+	}
+	if len(d.Running) == 0 {
+		lipgloss.Fprintln(c.out, faint.Render("instances    "), "none, the next call starts one")
+		return
+	}
+	fmt.Fprintln(c.out)
+	var rows [][]string
+	for _, i := range d.Running {
+		rows = append(rows, []string{i.ID, i.Version, i.State, time.Since(i.Since).Round(time.Second).String(), bytesText(i.MemoryBytes)})
+	}
+	lipgloss.Fprintln(c.out, grid([]column{left("INSTANCE"), left("VERSION"), left("STATE"), right("FOR"), right("MEMORY")}, rows, false))
+}
+
+func pairs(m map[string]string) string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, k+"="+m[k])
+	}
+	return strings.Join(list, "\n"+strings.Repeat(" ", 14))
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"charm.land/lipgloss/v2"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/spf13/cobra"
+)
+
+// functionLine is a function as ls shows it.
+type functionLine struct {
+	Name      string `json:"name"`
+	Runtime   string `json:"runtime"`
+	Handler   string `json:"handler"`
+	MemoryMB  int32  `json:"memoryMB"`
+	TimeoutS  int32  `json:"timeoutSeconds"`
+	CodeBytes int64  `json:"codeBytes"`
+	State     string `json:"state"`
+	Modified  string `json:"modified"`
+	Instances int    `json:"instances"`
+}
+
+func (c *cli) lsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List the functions",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			lines, err := cl.list(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(lines)
+			}
+			c.printFunctions(lines)
+			return nil
+		},
+	}
+}
+
+func (cl *client) list(ctx context.Context) ([]functionLine, error) {
+	status, err := cl.node(ctx)
+	if err != nil {
+		return nil, err
+	}
+	running := map[string]int{}
+	for _, i := range status.Instances {
+		running[i.Function]++
+	}
+	lines := []functionLine{}
+	pages := lambda.NewListFunctionsPaginator(cl, &lambda.ListFunctionsInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range page.Functions {
+			name := aws.ToString(f.FunctionName)
+			lines = append(lines, functionLine{
+				Name: name, Runtime: string(f.Runtime), Handler: aws.ToString(f.Handler),
+				MemoryMB: aws.ToInt32(f.MemorySize), TimeoutS: aws.ToInt32(f.Timeout), CodeBytes: f.CodeSize,
+				State: string(f.State), Modified: aws.ToString(f.LastModified), Instances: running[name],
+			})
+		}
+	}
+	return lines, nil
+}
+
+func (c *cli) printFunctions(lines []functionLine) {
+	if len(lines) == 0 {
+		fmt.Fprintln(c.err, "No functions yet. Make one of a directory: mayfly deploy DIR")
+		return
+	}
+	var rows [][]string
+	for _, l := range lines {
+		rows = append(rows, []string{
+			strong.Render(l.Name), l.Runtime, l.Handler, fmt.Sprintf("%d MB", l.MemoryMB), fmt.Sprintf("%d s", l.TimeoutS),
+			bytesText(l.CodeBytes), fmt.Sprint(l.Instances), l.State, modifiedText(l.Modified),
+		})
+	}
+	lipgloss.Fprintln(c.out, grid([]column{
+		left("NAME"), left("RUNTIME"), left("HANDLER"), right("MEMORY"), right("TIMEOUT"), right("CODE"), right("INSTANCES"), left("STATE"), left("CHANGED"),
+	}, rows, false))
+}
+
+// modifiedText makes Lambda's time stamp readable.
+func modifiedText(s string) string {
+	t, err := time.Parse("2006-01-02T15:04:05.000-0700", s)
+	if err != nil {
+		return s
+	}
+	return agoText(t)
+}
