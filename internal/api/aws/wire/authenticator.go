@@ -128,8 +128,8 @@ next:
 func (t *attempt) verify(payload string, rules SigningRules) *Error {
 	c := newCanonical(t.http, t.signature, t.query, payload)
 	head := algorithm + "\n" + t.stamp + "\n" + t.scope() + "\n"
-	for _, path := range canonicalPaths(t.path, rules.RawPath) {
-		if hmac.Equal(hmacSHA256(t.key, head+c.hash(path)), t.value) {
+	for path := range canonicalPaths(t.path, rules.RawPath) {
+		if hmac.Equal(hmacSHA256(t.key, c.appendHash([]byte(head), path)), t.value) {
 			return nil
 		}
 	}
@@ -137,9 +137,9 @@ func (t *attempt) verify(payload string, rules SigningRules) *Error {
 		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 }
 
-func hmacSHA256(key []byte, data string) []byte {
+func hmacSHA256(key, data []byte) []byte {
 	h := hmac.New(sha256.New, key)
-	h.Write([]byte(data))
+	h.Write(data)
 	return h.Sum(nil)
 }
 
@@ -177,7 +177,7 @@ func (c *keyCache) get(s *signature, secret string) []byte {
 	}
 	key := []byte("AWS4" + secret)
 	for _, part := range []string{s.date, s.region, s.service, scopeEnd} {
-		key = hmacSHA256(key, part)
+		key = hmacSHA256(key, []byte(part))
 	}
 	// The strings are parts of a request's headers: copies let go of the rest.
 	k = scopeKey{strings.Clone(k.accessKey), strings.Clone(k.date), strings.Clone(k.region), strings.Clone(k.service)}

@@ -108,7 +108,7 @@ func (x *exchange) decompress(raw []byte) ([]byte, error) {
 // client that waits for leave to send is not given it.
 func (x *exchange) drain() {
 	r := x.req.http
-	if r.Body == nil || r.ContentLength == 0 || strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+	if x.whole || r.Body == nil || r.ContentLength == 0 || strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
 		return
 	}
 	// Not every ResponseWriter has deadlines; the bound on the size stays.

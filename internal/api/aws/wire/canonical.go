@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,44 +15,49 @@ import (
 // canonical builds the canonical request of Signature Version 4:
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 type canonical struct {
-	http    *http.Request
-	query   string // canonical form
-	headers string // canonical form, with its empty line and the list of names
-	payload string // hash of the payload, or a word that stands for it
+	method string
+	tail   []byte // all that follows the path
 }
 
+// newCanonical returns the canonical request but for its path. The payload is
+// its hash, or a word that stands for it.
 func newCanonical(r *http.Request, s *signature, query url.Values, payload string) *canonical {
-	return &canonical{http: r, query: canonicalQuery(query, s.presigned), headers: canonicalHeaders(r, s.headers), payload: payload}
+	b := make([]byte, 0, 768)
+	b = append(b, '\n')
+	b = append(appendQuery(b, query, s.presigned), '\n')
+	b = append(appendHeaders(b, r, s.headers), '\n')
+	return &canonical{r.Method, append(b, payload...)}
 }
 
-// hash returns the hash of the canonical request for one form of the path.
-func (c *canonical) hash(path string) string {
-	b := make([]byte, 0, 512)
-	b = append(append(b, c.http.Method...), '\n')
-	b = append(append(b, path...), '\n')
-	b = append(append(b, c.query...), '\n')
-	b = append(append(b, c.headers...), '\n')
-	b = append(b, c.payload...)
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+// appendHash appends the hash of the request with one form of its path, in hex.
+func (c *canonical) appendHash(b []byte, path string) []byte {
+	text := make([]byte, 0, len(c.method)+1+len(path)+len(c.tail))
+	text = append(append(text, c.method...), '\n')
+	text = append(append(text, path...), c.tail...)
+	sum := sha256.Sum256(text)
+	return hex.AppendEncode(b, sum[:])
 }
 
-// canonicalPaths returns the forms that clients sign a path in, the likely one
+// canonicalPaths yields the forms that clients sign a path in, the likely one
 // first: AWS's rule is to normalise and then to encode what was sent once more,
 // but some SDKs don't normalise. With raw the path is signed as it is sent, or
 // as it should have been encoded.
-func canonicalPaths(path string, raw bool) []string {
+func canonicalPaths(path string, raw bool) iter.Seq[string] {
 	if path == "" {
 		path = "/"
 	}
-	first, second := path, encodeOnce(path)
-	if !raw {
-		first, second = encodePath(path), encodePath(normalize(path))
+	return func(yield func(string) bool) {
+		if raw {
+			_ = yield(path) && yield(encodeOnce(path))
+			return
+		}
+		if !yield(encodePath(path)) {
+			return
+		}
+		if normal := normalize(path); normal != path {
+			yield(encodePath(normal))
+		}
 	}
-	if first == second {
-		return []string{first}
-	}
-	return []string{first, second}
 }
 
 // encodeOnce encodes what a client should have encoded but sent as it was.
@@ -111,83 +118,79 @@ func encodePath(path string) string {
 	return string(appendEncoded(make([]byte, 0, len(path)+16), path, '/'))
 }
 
-// canonicalQuery returns the parameters encoded and sorted, without the
-// signature of a presigned URL.
-func canonicalQuery(query url.Values, presigned bool) string {
+// appendQuery appends the parameters encoded and sorted, without the signature
+// of a presigned URL.
+func appendQuery(b []byte, query url.Values, presigned bool) []byte {
 	if len(query) == 0 {
-		return ""
+		return b
 	}
-	pairs := make([][2]string, 0, len(query))
+	type pair struct{ name, value string }
+	pairs := make([]pair, 0, len(query))
 	for k, values := range query {
 		if presigned && k == presignedParam {
 			continue
 		}
 		name := string(appendEncoded(nil, k, 0))
 		for _, v := range values {
-			pairs = append(pairs, [2]string{name, string(appendEncoded(nil, v, 0))})
+			pairs = append(pairs, pair{name, string(appendEncoded(nil, v, 0))})
 		}
 	}
 	// Names first, then values: comparing "name=value" would sort "a=" after "a-b=".
-	slices.SortFunc(pairs, func(a, b [2]string) int {
-		if c := strings.Compare(a[0], b[0]); c != 0 {
-			return c
-		}
-		return strings.Compare(a[1], b[1])
+	slices.SortFunc(pairs, func(a, b pair) int {
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.value, b.value))
 	})
-	var b strings.Builder
 	for i, p := range pairs {
 		if i > 0 {
-			b.WriteByte('&')
+			b = append(b, '&')
 		}
-		b.WriteString(p[0])
-		b.WriteByte('=')
-		b.WriteString(p[1])
+		b = append(append(b, p.name...), '=')
+		b = append(b, p.value...)
 	}
-	return b.String()
+	return b
 }
 
-// canonicalHeaders returns the signed headers with their values, an empty
-// line, and their names.
-func canonicalHeaders(r *http.Request, names []string) string {
-	var b strings.Builder
+// appendHeaders appends the signed headers with their values, an empty line,
+// and their names.
+func appendHeaders(b []byte, r *http.Request, names []string) []byte {
 	for _, name := range names {
-		b.WriteString(name)
-		b.WriteByte(':')
+		b = append(append(b, name...), ':')
 		switch name {
 		case "host":
-			b.WriteString(r.Host)
+			b = append(b, r.Host...)
 		case "content-length":
-			b.WriteString(strconv.FormatInt(r.ContentLength, 10))
+			b = strconv.AppendInt(b, r.ContentLength, 10)
 		case "transfer-encoding":
-			b.WriteString(strings.Join(r.TransferEncoding, ","))
+			b = append(b, strings.Join(r.TransferEncoding, ",")...)
 		default:
 			for i, v := range r.Header.Values(name) {
 				if i > 0 {
-					b.WriteByte(',')
+					b = append(b, ',')
 				}
-				writeCollapsed(&b, v)
+				b = appendCollapsed(b, v)
 			}
 		}
-		b.WriteByte('\n')
+		b = append(b, '\n')
 	}
-	b.WriteByte('\n')
-	b.WriteString(strings.Join(names, ";"))
-	return b.String()
+	b = append(b, '\n')
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ';')
+		}
+		b = append(b, name...)
+	}
+	return b
 }
 
-// writeCollapsed writes v trimmed, with runs of spaces made one.
-func writeCollapsed(b *strings.Builder, v string) {
+// appendCollapsed appends v trimmed, with runs of spaces made one.
+func appendCollapsed(b []byte, v string) []byte {
 	v = strings.TrimSpace(v)
-	if !strings.Contains(v, "  ") {
-		b.WriteString(v)
-		return
-	}
 	space := false
 	for i := range len(v) {
 		if v[i] == ' ' && space {
 			continue
 		}
 		space = v[i] == ' '
-		b.WriteByte(v[i])
+		b = append(b, v[i])
 	}
+	return b
 }

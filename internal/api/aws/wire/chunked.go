@@ -167,7 +167,7 @@ func (c *chunkReader) checkChunk() error {
 // check verifies one signature of the chain.
 func (c *chunkReader) check(kind, what, claimed string) error {
 	t := c.attempt
-	want := hex.EncodeToString(hmacSHA256(t.key, kind+"\n"+t.stamp+"\n"+t.scope()+"\n"+c.previous+"\n"+what))
+	want := hex.EncodeToString(hmacSHA256(t.key, []byte(kind+"\n"+t.stamp+"\n"+t.scope()+"\n"+c.previous+"\n"+what)))
 	if !hmac.Equal([]byte(want), []byte(claimed)) {
 		return refuse("InvalidSignatureException", "The signature of a chunk does not match. Check your AWS Secret Access Key and signing method.")
 	}

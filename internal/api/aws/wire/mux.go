@@ -109,6 +109,7 @@ type exchange struct {
 	service *Service // nil until it is known
 	plain   *plain
 	op      *Operation // nil if the request names none that is served
+	whole   bool       // the body has been read to its end
 	ctx     context.Context
 }
 
@@ -326,6 +327,7 @@ func (x *exchange) readBody(body io.Reader) error {
 // accept takes a whole, verified body: it undoes compression and, for the
 // query protocol, finds the operation in it.
 func (x *exchange) accept(raw []byte) error {
+	x.whole = true
 	var err error
 	if x.plain == nil {
 		if raw, err = x.decompress(raw); err != nil {
