@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,5 +25,16 @@ func TestJavaScriptSDK(t *testing.T) {
 	t.Logf("%s%s", out, errs)
 	if !ok {
 		t.Error("the JavaScript SDK's tests failed")
+	}
+}
+
+func TestLockfileNamesNoRegistry(t *testing.T) {
+	b, err := os.ReadFile("node/package-lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Each reader's own registry serves the packages; the hashes tie them down.
+	if bytes.Contains(b, []byte("://")) || !bytes.Contains(b, []byte(`"integrity"`)) {
+		t.Error("package-lock.json names hosts, or has no hashes: run npm install in test/conformance/node, whose .npmrc leaves hosts out")
 	}
 }
