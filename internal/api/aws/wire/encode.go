@@ -91,9 +91,9 @@ func (s *Service) encodePayload(p Protocol, res *response, shape *Shape, w *rest
 	m, place := &shape.Members[shape.payload()], w.payload
 	switch {
 	case m.Streaming:
-		res.kind, res.stream = orElse(s.PayloadType, "application/octet-stream"), load[io.Reader](place)
+		res.kind, res.stream = blobType(p), load[io.Reader](place)
 	case m.Type == TypeBlob:
-		res.kind, res.body = orElse(s.PayloadType, "application/octet-stream"), load[[]byte](place)
+		res.kind, res.body = blobType(p), load[[]byte](place)
 	case m.Type == TypeString:
 		res.kind, res.body = "text/plain", []byte(load[string](place))
 	case p == RESTJSON:
@@ -112,6 +112,16 @@ func (s *Service) encodePayload(p Protocol, res *response, shape *Shape, w *rest
 		res.kind, res.body = "application/xml", x.b
 	}
 	return nil
+}
+
+// blobType returns the content type of a payload whose output names none. The
+// REST services that speak JSON carry JSON in blobs: Lambda says so of what
+// functions answer.
+func blobType(p Protocol) string {
+	if p == RESTJSON {
+		return "application/json"
+	}
+	return "application/octet-stream"
 }
 
 // restWriter writes the members that are not fields of the body.

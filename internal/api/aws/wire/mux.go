@@ -211,7 +211,7 @@ func (x *exchange) choose(name string) error {
 	case Query:
 		x.op = s.byName[r.query.Get("Action")]
 	default:
-		x.op, r.labels = s.routes.match(r.http.Method, r.path, r.query)
+		x.op, r.labels = s.routes.match(r.http.Method, r.path, r.query, r.http.Header)
 	}
 	return nil
 }

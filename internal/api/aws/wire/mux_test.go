@@ -38,7 +38,7 @@ func lambdaService(t testing.TB, call func(op string, in *record) (map[string]an
 	if err := json.Unmarshal(b, &model); err != nil {
 		t.Fatal(err)
 	}
-	s := &wire.Service{Name: "lambda", Protocols: []wire.Protocol{wire.RESTJSON}, Errors: model.WireErrors(), PayloadType: "application/json"}
+	s := &wire.Service{Name: "lambda", Protocols: []wire.Protocol{wire.RESTJSON}, Errors: model.WireErrors()}
 	for name, op := range model.Operations {
 		create := func() wire.Struct { return newRecord(&model, op.Input.Shape) }
 		s.Operations = append(s.Operations, &wire.Operation{

@@ -2,12 +2,14 @@ package wire
 
 import (
 	"cmp"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 )
 
-// router finds the operation of a REST request by method, path and query.
+// router finds the operation of a REST request by method, path, query and, for
+// a few operations, headers.
 type router struct {
 	byMethod map[string][]*route // the more particular ones first
 }
@@ -18,6 +20,7 @@ type route struct {
 	greedy   bool       // the last segment is a {Label+}
 	constant url.Values // of the template's query
 	required []string   // query parameters that the input requires
+	headers  []string   // headers that the input requires
 }
 
 type segment struct {
@@ -35,7 +38,7 @@ func newRouter(ops []*Operation) *router {
 			return cmp.Or(
 				cmp.Compare(len(b.constant), len(a.constant)),
 				cmp.Compare(a.labels(), b.labels()),
-				cmp.Compare(len(b.required), len(a.required)))
+				cmp.Compare(len(b.required)+len(b.headers), len(a.required)+len(a.headers)))
 		})
 	}
 	return r
@@ -60,8 +63,11 @@ func newRoute(op *Operation) *route {
 		rt.segments = append(rt.segments, segment{literal: part})
 	}
 	for i := range op.Handler.Input.Members {
-		if m := &op.Handler.Input.Members[i]; m.Required && m.Loc == InQuery {
+		switch m := &op.Handler.Input.Members[i]; {
+		case m.Required && m.Loc == InQuery:
 			rt.required = append(rt.required, m.WireName())
+		case m.Required && m.Loc == InHeader:
+			rt.headers = append(rt.headers, m.WireName())
 		}
 	}
 	return rt
@@ -96,18 +102,18 @@ type labels map[string]string
 // match returns the operation for a request, with its labels, or nil. The path
 // is in its escaped form: "%2F" is a part of a label and not a separator. A
 // slash at the end is forgiven, as some clients add one.
-func (r *router) match(method, escapedPath string, query url.Values) (*Operation, labels) {
+func (r *router) match(method, escapedPath string, query url.Values, h http.Header) (*Operation, labels) {
 	parts := splitPath(escapedPath)
 	trimmed := parts
 	if n := len(parts); n > 0 && parts[n-1] == "" {
 		trimmed = parts[:n-1]
 	}
-	// Some operations share path and method, and only the query parameters that
-	// they require tell them apart. Where no operation has all of its own, it is
+	// Some operations share path and method, and only the parameters and headers
+	// that they require tell them apart. Where no operation has all of its own, it is
 	// for the handler to say which one is missing.
 	for _, strict := range []bool{true, false} {
 		for _, rt := range r.byMethod[method] {
-			if !rt.matchQuery(query, strict) {
+			if !rt.matchQuery(query) || strict && !rt.hasRequired(query, h) {
 				continue
 			}
 			if l, ok := rt.matchPath(parts); ok {
@@ -121,14 +127,19 @@ func (r *router) match(method, escapedPath string, query url.Values) (*Operation
 	return nil, nil
 }
 
-func (rt *route) matchQuery(query url.Values, strict bool) bool {
+func (rt *route) matchQuery(query url.Values) bool {
 	for k, want := range rt.constant {
 		have, ok := query[k]
 		if !ok || want[0] != "" && !slices.Contains(have, want[0]) {
 			return false
 		}
 	}
-	return !strict || !slices.ContainsFunc(rt.required, func(name string) bool { return !query.Has(name) })
+	return true
+}
+
+func (rt *route) hasRequired(query url.Values, h http.Header) bool {
+	return !slices.ContainsFunc(rt.required, func(name string) bool { return !query.Has(name) }) &&
+		!slices.ContainsFunc(rt.headers, func(name string) bool { return h.Get(name) == "" })
 }
 
 func (rt *route) matchPath(parts []string) (labels, bool) {

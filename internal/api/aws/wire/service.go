@@ -39,8 +39,7 @@ type Service struct {
 	Operations   []*Operation
 	Errors       map[string]ErrorInfo
 	Signing      SigningRules
-	PayloadType  string // content type of a blob payload whose output gives none; "" means application/octet-stream
-	BareErrors   bool   // rest-xml: errors have the form of S3
+	BareErrors   bool // rest-xml: errors have the form of S3
 
 	routes *router // of the REST protocols
 	byName map[string]*Operation
