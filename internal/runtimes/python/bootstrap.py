@@ -10,7 +10,6 @@ The process waits for work in a blocking read of the link and nowhere else.
 Standard library only, Python 3.8 and later.
 """
 
-import decimal
 import gc
 import importlib
 import json
@@ -99,7 +98,7 @@ def _plain(value, numbers):
     Lambda's encoder does the first; for the second, the text of each decimal
     goes to numbers, because JSON can hold more digits than a float.
     """
-    if isinstance(value, decimal.Decimal):
+    if _is_decimal(value):
         if value.is_nan():
             return float("nan")
         numbers.append(str(value))
@@ -114,6 +113,11 @@ def _plain(value, numbers):
 
 
 _MARK = "decimal-" + os.urandom(8).hex() + "-"
+
+
+def _is_decimal(value):
+    decimal = sys.modules.get("decimal")  # slow to import, and often not needed
+    return decimal is not None and isinstance(value, decimal.Decimal)
 
 
 def _default(value):

@@ -482,7 +482,7 @@ func TestAgentReportsABootstrapThatCannotRun(t *testing.T) {
 func TestAgentEndsAsItsChildDoes(t *testing.T) {
 	for script, want := range map[string]sandbox.Exit{
 		"exit 0": {}, "exit 7": {Code: 7}, "kill -9 $$": {Signal: 9}, "kill -SEGV $$": {Signal: 11}, "kill -TERM $$": {Signal: 15},
-		"(sleep 0.01 &) ; exit 5": {Code: 5}, // an orphan is none of its business
+		"(sleep 0.01 &) ; exit 5": {Code: 5}, // an orphan's end is not the function's
 	} {
 		t.Run(script, func(t *testing.T) {
 			i := launchProvided(t, "#!/bin/sh\n"+script+"\n")
@@ -491,6 +491,16 @@ func TestAgentEndsAsItsChildDoes(t *testing.T) {
 				t.Errorf("exit %+v, want %+v", e, want)
 			}
 		})
+	}
+}
+
+// TestAgentReapsOrphans has a bootstrap that goes on for as long as the process
+// that it left behind exists, dead or alive.
+func TestAgentReapsOrphans(t *testing.T) {
+	i := launchProvided(t, "#!/bin/sh\n(true & echo $! > $TMPDIR/orphan)\nwhile kill -0 $(cat $TMPDIR/orphan) 2>/dev/null; do sleep 0.01; done\nexit 5\n")
+	i.ended()
+	if e := i.exit(); e.Code != 5 {
+		t.Errorf("exit %+v", e)
 	}
 }
 

@@ -39,6 +39,10 @@ func start(env []string, addr string) (pid int, words string) {
 		return 0, "open /dev/null: " + err.Error()
 	}
 	defer syscall.Close(null)
+	// Orphans come here also where this is not the first process; failing leaves
+	// them to whoever that is.
+	const setChildSubreaper = 36
+	syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0)
 	pid, err = syscall.ForkExec(path, []string{path}, &syscall.ProcAttr{
 		Dir: task, Env: own, Files: []uintptr{uintptr(null), 2, 2},
 	})
