@@ -116,7 +116,7 @@ func defaultConfigFile() string {
 }
 
 // fillConfig sets, from the environment or else from the configuration file,
-// every setting whose flag was not given. file is the file's path, "" for the
+// every setting whose flag was not given; an empty variable is none. file is the file's path, "" for the
 // usual one, which may be missing.
 func fillConfig(f *pflag.FlagSet, file string, lookup func(string) (string, bool)) error {
 	values, err := readConfigFile(file)
@@ -125,7 +125,7 @@ func fillConfig(f *pflag.FlagSet, file string, lookup func(string) (string, bool
 	}
 	var all error
 	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Annotations[notASetting] != nil {
+		if flag.Name == "help" || flag.Annotations[notASetting] != nil {
 			return
 		}
 		fromFile, inFile := values[flag.Name]
@@ -134,7 +134,7 @@ func fillConfig(f *pflag.FlagSet, file string, lookup func(string) (string, bool
 			return
 		}
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
-		if v, ok := lookup(name); ok {
+		if v, ok := lookup(name); ok && v != "" {
 			if err := f.Set(flag.Name, v); err != nil {
 				all = errors.Join(all, fmt.Errorf("%s: %w", name, err))
 			}

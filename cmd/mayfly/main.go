@@ -120,6 +120,7 @@ The AWS CLI and SDKs work too: eval "$(mayfly env)"`,
 	f.StringVar(&c.dataDir, "data-dir", "", "the node's directory (MAYFLY_DATA_DIR; default "+defaultDataDir()+")")
 	f.StringVar(&c.endpoint, "endpoint", "", "URL of the node (default: that of the data directory's node, or AWS_ENDPOINT_URL)")
 	f.BoolVar(&c.json, "json", false, "print JSON")
+	setApart(f, "endpoint", "json")
 	root.AddGroup(&cobra.Group{ID: "node", Title: "Node:"}, &cobra.Group{ID: "functions", Title: "Functions:"})
 	for _, cmd := range []*cobra.Command{c.upCommand(), c.demoCommand(), c.doctorCommand(), c.envCommand(), c.billCommand()} {
 		cmd.GroupID = "node"

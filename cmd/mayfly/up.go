@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/node"
 )
 
@@ -48,7 +49,7 @@ the flags). A flag goes before the environment, and that before the file:
 	bindConfig(f, &cfg)
 	f.StringVar(&file, "config", os.Getenv("MAYFLY_CONFIG"), "configuration file (MAYFLY_CONFIG)")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	setApart(f, "config", "log-level")
+	setApart(f, "config")
 	return cmd
 }
 
@@ -73,6 +74,9 @@ func (c *cli) logger(level string) (*slog.Logger, error) {
 func (c *cli) up(ctx context.Context, cfg node.Config, log *slog.Logger) error {
 	began := time.Now()
 	n, err := node.New(ctx, cfg, readBuild().Version, log)
+	if errs.Is(err, errs.Invalid) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}
