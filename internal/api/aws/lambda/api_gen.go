@@ -11,6 +11,8 @@ import (
 // API is what serves AWS Lambda. Each method gets an input of the right shape, not
 // yet checked against the model's limits, and answers with an output or an
 // error; a *wire.Error reaches the caller as it is. Methods run concurrently.
+// The bytes of an input belong to the method; those of an output must not
+// change afterwards.
 type API interface {
 	CreateFunction(ctx context.Context, in *CreateFunctionInput) (*CreateFunctionOutput, error)
 	DeleteFunction(ctx context.Context, in *DeleteFunctionInput) (*DeleteFunctionOutput, error)
@@ -31,7 +33,6 @@ func NewService(api API) *wire.Service {
 	return &wire.Service{
 		Name:      "lambda",
 		Protocols: []wire.Protocol{wire.RESTJSON},
-		Version:   "2015-03-31",
 		Errors:    errorTable(),
 		Operations: []*wire.Operation{
 			{Name: "CreateFunction", Method: "POST", Path: "/2015-03-31/functions", Status: 201, Handler: wire.Handle(api.CreateFunction)},

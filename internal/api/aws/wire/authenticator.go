@@ -26,9 +26,9 @@ type Credentials interface {
 // with a session token. Requests with a token are refused by any others.
 type SessionCredentials interface {
 	Credentials
-	// CheckToken returns nil if the token belongs to the access key and has not
-	// expired; an empty token is one for a key that needs none. A wrong token
-	// is an error of kind errs.Denied.
+	// CheckToken returns nil if the token belongs to the access key; an empty
+	// token belongs to a key that needs none. A token that has expired is an
+	// error of kind errs.Denied, a wrong one of kind errs.NotFound.
 	CheckToken(ctx context.Context, accessKeyID, token string) error
 }
 
@@ -69,7 +69,7 @@ func (a *Authenticator) begin(r *http.Request, sig *signature, path string, quer
 	ctx := r.Context()
 	secret, principal, err := a.credentials.Secret(ctx, sig.accessKey)
 	if errs.Is(err, errs.NotFound) {
-		return nil, refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+		return nil, invalidToken()
 	}
 	if err != nil {
 		return nil, err
@@ -94,15 +94,22 @@ func (a *Authenticator) checkToken(ctx context.Context, sig *signature) error {
 	sessions, ok := a.credentials.(SessionCredentials)
 	if !ok {
 		if sig.token != "" {
-			return refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+			return invalidToken()
 		}
 		return nil
 	}
 	err := sessions.CheckToken(ctx, sig.accessKey, sig.token)
-	if errs.Is(err, errs.Denied) {
+	switch {
+	case errs.Is(err, errs.Denied):
 		return refuse("ExpiredTokenException", "The security token included in the request is expired")
+	case errs.Is(err, errs.NotFound):
+		return invalidToken()
 	}
 	return err
+}
+
+func invalidToken() *Error {
+	return refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
 }
 
 // unsignedHeader returns the name of an X-Amz header that is not signed, or

@@ -141,9 +141,7 @@ func (x *exchange) serve() error {
 		x.guess()
 		return refused
 	}
-	if err := x.choose(sig.service); err != nil {
-		return err
-	}
+	x.choose(sig.service)
 	t, err := x.mux.auth.begin(r, sig, x.req.path, query)
 	if err != nil {
 		return err
@@ -189,15 +187,15 @@ func isForm(h http.Header) bool {
 
 // choose finds service, protocol and, unless the body names it, the operation.
 // Without a service it goes on, so that only who can sign learns what is here.
-func (x *exchange) choose(name string) error {
+func (x *exchange) choose(name string) {
 	if p, ok := x.mux.plain[name]; ok {
 		x.plain = &p
-		return nil
+		return
 	}
 	s := x.mux.services[name]
 	if s == nil {
 		x.guess()
-		return nil
+		return
 	}
 	x.service = s
 	r := x.req
@@ -213,7 +211,6 @@ func (x *exchange) choose(name string) error {
 	default:
 		x.op, r.labels = s.routes.match(r.http.Method, r.path, r.query, r.http.Header)
 	}
-	return nil
 }
 
 func cutLast(s string, sep byte) (before, after string, ok bool) {

@@ -78,9 +78,7 @@ type Member struct {
 	JSONValue bool    // a string that holds JSON; base64 in a header
 	Streaming bool    // a payload that is read while it arrives: the place is an *io.Reader
 	Required  bool
-	Token     bool // a client makes one up when the caller gives none
 	Namespace Namespace
-	XMLRoot   string // element name of a structure as payload; "" means the shape's
 }
 
 // WireName returns what the member is called in a message.

@@ -34,7 +34,6 @@ type Service struct {
 	Name         string     // the name in the credential scope, e.g. "lambda"
 	Protocols    []Protocol // in order of preference; the request decides
 	TargetPrefix string     // JSON 1.x: what X-Amz-Target begins with
-	Version      string     // API version
 	Namespace    string     // XML namespace of answers
 	Operations   []*Operation
 	Errors       map[string]ErrorInfo

@@ -268,16 +268,20 @@ func TestCachedSigningKeyDoesNotOutliveItsSecret(t *testing.T) {
 type sessions struct{ oneKey }
 
 func (sessions) CheckToken(_ context.Context, _, token string) error {
-	if token != "good" {
-		return errs.Newf(errs.Denied, "the token is not the key's")
+	switch token {
+	case "good":
+		return nil
+	case "old":
+		return errs.Newf(errs.Denied, "the token has expired")
+	default:
+		return errs.Newf(errs.NotFound, "the token is not the key's")
 	}
-	return nil
 }
 
 func TestSessionTokenIsChecked(t *testing.T) {
 	m := wire.NewMux(wire.NewAuthenticator(sessions{}), discard())
 	m.HandleHTTP("lambda", 0, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
-	for token, code := range map[string]string{"good": "", "bad": "ExpiredTokenException", "": "ExpiredTokenException"} {
+	for token, code := range map[string]string{"good": "", "old": "ExpiredTokenException", "bad": "UnrecognizedClientException", "": "UnrecognizedClientException"} {
 		r := httptest.NewRequest("GET", "/", nil)
 		err := v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret, SessionToken: token},
 			r, hex.EncodeToString(sha256.New().Sum(nil)), "lambda", "us-east-1", time.Now())

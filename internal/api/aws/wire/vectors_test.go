@@ -86,7 +86,7 @@ func vectorService(t *testing.T, model *botocore.Model, op botocore.Operation, c
 	}
 	s := &wire.Service{
 		Name: "vectors", Protocols: []wire.Protocol{protocol}, TargetPrefix: model.Metadata.TargetPrefix,
-		Version: model.Metadata.APIVersion, Namespace: model.Metadata.XMLNamespace, Errors: model.WireErrors(),
+		Namespace: model.Metadata.XMLNamespace, Errors: model.WireErrors(),
 		Operations: []*wire.Operation{{
 			Name: op.Name, Method: op.HTTP.Method, Path: op.HTTP.RequestURI, Status: op.HTTP.ResponseCode, Wrapper: wrapper,
 			Handler: wire.Handler{Input: input, New: create, Call: func(_ context.Context, in wire.Struct) (wire.Struct, error) { return call(in) }},
@@ -204,7 +204,7 @@ func decodesVector(t *testing.T, s *suite, c *vector) {
 	}
 	want := newRecord(model, c.Given.Input.Shape)
 	for _, m := range want.shape.Members {
-		if m.Token && c.Params[m.Name] == nil && strings.Contains(c.Serialized.URI+c.Serialized.Body, clientToken) {
+		if s.Shapes[want.name].Members[m.Name].IdempotencyToken && c.Params[m.Name] == nil && strings.Contains(c.Serialized.URI+c.Serialized.Body, clientToken) {
 			c.Params[m.Name] = clientToken
 		}
 	}

@@ -63,7 +63,7 @@ func (m *Model) member(r *Ref) (*wire.Member, error) {
 	}
 	w := &wire.Member{
 		Wire: r.LocationName, Flat: r.Flattened || s.Flattened, Attribute: r.XMLAttribute,
-		JSONValue: r.JSONValue, Streaming: r.Streaming || s.Streaming, Token: r.IdempotencyToken,
+		JSONValue: r.JSONValue, Streaming: r.Streaming || s.Streaming,
 		Namespace: namespace(r.XMLNamespace),
 	}
 	var ok bool

@@ -124,7 +124,7 @@ func (e *emitter) service() error {
 	if err != nil {
 		return err
 	}
-	e.p("// API is what serves %s. Each method gets an input of the right shape, not\n// yet checked against the model's limits, and answers with an output or an\n// error; a *wire.Error reaches the caller as it is. Methods run concurrently.\ntype API interface {\n", meta.ServiceFullName)
+	e.p("// API is what serves %s. Each method gets an input of the right shape, not\n// yet checked against the model's limits, and answers with an output or an\n// error; a *wire.Error reaches the caller as it is. Methods run concurrently.\n// The bytes of an input belong to the method; those of an output must not\n// change afterwards.\ntype API interface {\n", meta.ServiceFullName)
 	for _, op := range e.operations() {
 		e.p("%s(ctx context.Context, in *%sInput) (*%sOutput, error)\n", op.Name, op.Name, op.Name)
 	}
@@ -139,7 +139,7 @@ func (e *emitter) service() error {
 		e.p("%s,", protocolIdents[p])
 	}
 	e.p("},\n")
-	for _, f := range [][2]string{{"TargetPrefix", meta.TargetPrefix}, {"Version", meta.APIVersion}, {"Namespace", meta.XMLNamespace}} {
+	for _, f := range [][2]string{{"TargetPrefix", meta.TargetPrefix}, {"Namespace", meta.XMLNamespace}} {
 		if f[1] != "" {
 			e.p("%s: %q,\n", f[0], f[1])
 		}

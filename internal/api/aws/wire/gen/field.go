@@ -148,7 +148,7 @@ func member(m *wire.Member) string {
 		set  bool
 	}{
 		{"Flat", m.Flat}, {"Attribute", m.Attribute}, {"JSONValue", m.JSONValue},
-		{"Streaming", m.Streaming}, {"Required", m.Required}, {"Token", m.Token},
+		{"Streaming", m.Streaming}, {"Required", m.Required},
 	} {
 		if b.set {
 			add(b.name, "true")
