@@ -2,7 +2,6 @@ package gvisor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
-
 	"strconv"
 	"strings"
 	"sync"
@@ -128,91 +125,6 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 	return s, err
 }
 
-// spawn starts the Sentry. The returned pipe gets a byte when it is ready.
-func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
-	var d donations
-	var ours []*os.File // closed here in any case: the child has its own
-	defer func() {
-		for _, f := range ours {
-			f.Close()
-		}
-	}()
-	give := func(f *os.File, ferr error) *os.File {
-		err = errors.Join(err, ferr)
-		if ferr == nil {
-			ours = append(ours, f)
-		}
-		return f
-	}
-	pipeTo := func(host **os.File) *os.File { // child reads
-		r, w, perr := os.Pipe()
-		*host = w
-		return give(r, perr)
-	}
-	pipeFrom := func(host **os.File) *os.File { // child writes
-		r, w, perr := os.Pipe()
-		*host = r
-		return give(w, perr)
-	}
-
-	s.log, err = memfd("sentry-log", nil)
-	if err != nil {
-		return nil, err
-	}
-	null := give(os.OpenFile(os.DevNull, os.O_RDWR, 0))
-	d.files = append(d.files, null, null, s.log) // its own stdio
-
-	args := append([]string{}, s.d.flags...)
-	args = append(args, "--log-fd=2")
-	if dir := s.d.cfg.DebugDir; dir != "" {
-		args = append(args, d.add("debug-log-fd", give(os.Create(filepath.Join(dir, s.spec.ID+".log")))))
-	}
-	// Between the flags of gVisor and those of its boot command.
-	args = append(args, "boot", "--bundle=/", "--attached", "--setup-root", "--apply-caps=true",
-		"--gofer-mount-confs="+img.mountConfs(),
-		"--total-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
-		"--total-host-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
-		"--cpu-num="+strconv.Itoa(guestCPUs(s.spec.MilliCPU)),
-	)
-	text, merr := json.Marshal(s.oci)
-	if merr != nil {
-		return nil, merr
-	}
-	args = append(args,
-		d.add("controller-fd", give(controlSocket(s.control.path))),
-		d.add("spec-fd", give(memfd("spec", text))),
-		d.add("start-sync-fd", pipeFrom(&ready)),
-		d.add(exitFDFlag, pipeFrom(&s.exitReport)),
-		d.add("stdio-fds", pipeTo(&s.stdin)),
-		d.add("stdio-fds", pipeFrom(&s.stdout)),
-		d.add("stdio-fds", pipeFrom(&s.stderr)),
-	)
-	for _, path := range img.paths() {
-		args = append(args, d.add("io-fds", give(os.Open(path))))
-	}
-	args = append(args, "--"+donatedFlag+"="+strconv.Itoa(len(d.files)), s.spec.ID)
-	if err != nil {
-		return ready, fmt.Errorf("make sandbox: %w", err)
-	}
-	// The code inside may open /dev/stdout and /dev/stderr anew, which needs
-	// permission on the pipes; they are reachable in no other way.
-	for _, f := range ours {
-		if name := f.Name(); name == "|0" || name == "|1" {
-			err = errors.Join(err, unix.Fchmod(int(f.Fd()), 0o666))
-		}
-	}
-	var pidfd int
-	s.pid, pidfd, err = s.d.spawner.start(sentry{args: args, files: d.files, netns: netns, hostID: hostID()})
-	if err != nil {
-		return ready, err
-	}
-	if pidfd >= 0 {
-		err = unix.SetNonblock(pidfd, true)
-		s.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
-	}
-	return ready, err
-}
-
 // place makes the Sentry the kernel's first choice when the machine is out of
 // memory, and puts it into the control group, and then what it started before
 // it was there. Placing is usually quicker than a Sentry is to start anything,
@@ -254,12 +166,6 @@ func children(pid int) []int {
 		}
 	}
 	return out
-}
-
-// guestCPUs is the number of CPUs that the code inside sees: as Lambda, never
-// less than two where the machine has them.
-func guestCPUs(milliCPU int) int {
-	return min(max((milliCPU+999)/1000, 2), runtime.NumCPU())
 }
 
 // Start implements sandbox.Sandbox.
@@ -472,15 +378,4 @@ func cpuTime(pids []int) (time.Duration, error) {
 		}
 	}
 	return sum, nil
-}
-
-// memfd returns an unnamed file in memory with the given content.
-func memfd(name string, content []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("make %s: %w", name, err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	_, err = f.Write(content)
-	return f, err
 }

@@ -1,9 +1,11 @@
 package gvisor
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -134,4 +136,124 @@ type donations struct{ files []*os.File }
 func (d *donations) add(name string, f *os.File) string {
 	d.files = append(d.files, f)
 	return "--" + name + "=" + strconv.Itoa(len(d.files)-1)
+}
+
+// spawn starts the Sentry. The returned pipe gets a byte when it is ready.
+func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
+	var d donations
+	var ours []*os.File // closed here in any case: the child has its own
+	defer func() {
+		for _, f := range ours {
+			f.Close()
+		}
+	}()
+	give := func(f *os.File, ferr error) *os.File {
+		err = errors.Join(err, ferr)
+		if ferr == nil {
+			ours = append(ours, f)
+		}
+		return f
+	}
+	pipeTo := func(host **os.File) *os.File { // child reads
+		r, w, perr := os.Pipe()
+		*host = w
+		return give(r, perr)
+	}
+	pipeFrom := func(host **os.File) *os.File { // child writes
+		r, w, perr := os.Pipe()
+		*host = r
+		return give(w, perr)
+	}
+
+	s.log, err = memfd("sentry-log", nil)
+	if err != nil {
+		return nil, err
+	}
+	null := give(os.OpenFile(os.DevNull, os.O_RDWR, 0))
+	d.files = append(d.files, null, null, s.log) // its own stdio
+
+	args := append([]string{}, s.d.flags...)
+	args = append(args, "--log-fd=2")
+	if dir := s.d.cfg.DebugDir; dir != "" {
+		args = append(args, d.add("debug-log-fd", give(os.Create(filepath.Join(dir, s.spec.ID+".log")))))
+	}
+	// Between the flags of gVisor and those of its boot command.
+	args = append(args, "boot", "--bundle=/", "--attached", "--setup-root", "--apply-caps=true",
+		"--gofer-mount-confs="+img.mountConfs(),
+		"--total-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
+		"--total-host-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
+		"--cpu-num="+strconv.Itoa(guestCPUs(s.spec.MilliCPU)),
+	)
+	text, merr := json.Marshal(s.oci)
+	if merr != nil {
+		return nil, merr
+	}
+	args = append(args,
+		d.add("controller-fd", give(controlSocket(s.control.path))),
+		d.add("spec-fd", give(memfd("spec", text))),
+		d.add("start-sync-fd", pipeFrom(&ready)),
+		d.add(exitFDFlag, pipeFrom(&s.exitReport)),
+		d.add("stdio-fds", pipeTo(&s.stdin)),
+		d.add("stdio-fds", pipeFrom(&s.stdout)),
+		d.add("stdio-fds", pipeFrom(&s.stderr)),
+	)
+	link := d.files[len(d.files)-3:]
+	for _, path := range img.paths() {
+		args = append(args, d.add("io-fds", give(os.Open(path))))
+	}
+	args = append(args, "--"+donatedFlag+"="+strconv.Itoa(len(d.files)), s.spec.ID)
+	if err != nil {
+		return ready, fmt.Errorf("make sandbox: %w", err)
+	}
+	for _, f := range link {
+		if err := preparePipe(f); err != nil {
+			return ready, fmt.Errorf("make sandbox: %w", err)
+		}
+	}
+	var pidfd int
+	s.pid, pidfd, err = s.d.spawner.start(sentry{args: args, files: d.files, netns: netns, hostID: hostID()})
+	if err != nil {
+		return ready, err
+	}
+	if pidfd >= 0 {
+		err = unix.SetNonblock(pidfd, true)
+		s.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
+	}
+	return ready, err
+}
+
+// guestCPUs is the number of CPUs that the code inside sees: as Lambda, never
+// less than two where the machine has them.
+func guestCPUs(milliCPU int) int {
+	return min(max((milliCPU+999)/1000, 2), runtime.NumCPU())
+}
+
+// pipeSize makes large frames twice as fast as the default of 64 KiB. The
+// kernel takes memory only for what is in a pipe.
+const pipeSize = 1 << 20
+
+// preparePipe sets up a pipe that the code inside will have.
+func preparePipe(f *os.File) error {
+	fd := f.Fd()
+	// The code may open /dev/stdout and /dev/stderr anew, which needs
+	// permission on the pipes; they are reachable in no other way.
+	if err := unix.Fchmod(int(fd), 0o666); err != nil {
+		return err
+	}
+	// A normal user may not have many large pipes: then they are small.
+	if _, err := unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize); err != nil && !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return nil
+}
+
+// memfd returns an unnamed file in memory with the given content.
+func memfd(name string, content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.Write(content)
+	return f, err
 }
