@@ -382,7 +382,7 @@ function addCallbacks(call, context) {
   let wait = true;
   let finished = false;
   const finish = (send) => {
-    if (finished) return;
+    if (finished || current !== call) return;
     finished = true;
     whenEmpty = null;
     send();

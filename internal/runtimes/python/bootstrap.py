@@ -47,6 +47,8 @@ class Link:
     """The two ends of the link, on descriptors that children do not inherit."""
 
     def __init__(self):
+        for fd in (0, 1, 2):
+            os.set_blocking(fd, True)  # a pipe of the host's event loop may say otherwise
         self.source, self.sink = os.dup(0), os.dup(1)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
@@ -56,8 +58,10 @@ class Link:
         os.register_at_fork(after_in_child=self._close)
 
     def _close(self):
-        os.close(self.source)
-        os.close(self.sink)
+        if self.source >= 0:  # else this is a child's child
+            os.close(self.source)
+            os.close(self.sink)
+            self.source = self.sink = -1
 
     def receive(self):
         """Return (kind, header, body); ends the process when the host is gone."""
@@ -392,7 +396,7 @@ def set_up_path():
     """Make the function's code, then its layers, importable before all else."""
     task = os.environ["LAMBDA_TASK_ROOT"]
     layers = ["/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2], "/opt/python"]
-    sys.path[:0] = [task] + layers
+    sys.path[:1] = [task] + layers  # in place of this file's directory, which PYTHONPATH holds
     for directory in [task] + layers:
         site.addsitedir(directory)  # for .pth files
 

@@ -206,6 +206,23 @@ exports.handler = async (event) => {
 	i.want(i.call(`2`), `true`)
 }
 
+// TestNodeKeepsCallsApart has a callback of one call come late, in the next.
+func TestNodeKeepsCallsApart(t *testing.T) {
+	i := launchNode(t, "index.handler", `
+let late;
+exports.handler = (event, context, callback) => {
+  if (event === 1) {
+    late = () => { callback(null, 'late'); context.done(null, 'late'); context.fail('late'); };
+    return Promise.resolve('first');
+  }
+  late();
+  return new Promise(() => {}); // answered null for want of anything else to do
+};`).ready()
+	i.want(i.call(`1`), `"first"`)
+	i.want(i.call(`2`), `null`)
+	i.want(i.call(`1`), `"first"`)
+}
+
 // TestNodeSeesSocketsThatClosedWhileIdle has the handler keep a connection in
 // an agent's pool, and closes it from the other side between two calls.
 func TestNodeSeesSocketsThatClosedWhileIdle(t *testing.T) {

@@ -314,12 +314,17 @@ def handler(event, context):
     subprocess.run(["/bin/sh", "-c", "echo from a child; cat; ls /proc/self/fd | tr '\\n' ' '"], check=True)
     pid = os.fork()
     if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    return [sys.stdin.read(), os.read(0, 1).decode(), sys.argv[1:]]
+        opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(2)]  # where the link was
+        pid = os.fork()
+        if pid == 0:
+            for fd in opened:
+                os.fstat(fd)
+            os._exit(0)
+        os._exit(os.waitpid(pid, 0)[1] >> 8)
+    return [sys.stdin.read(), os.read(0, 1).decode(), sys.argv[1:], os.waitpid(pid, 0)[1]]
 `).ready()
-	i.want(i.call(`{}`), `["", "", []]`)
-	i.want(i.call(`{}`), `["", "", []]`)
+	i.want(i.call(`{}`), `["", "", [], 0]`)
+	i.want(i.call(`{}`), `["", "", [], 0]`)
 	log := i.fullLog()
 	if !strings.Contains(log, "written to 1\n") || !strings.Contains(log, "from a child\n") || !strings.Contains(log, "0 1 2 ") || strings.Contains(log, " 4 ") {
 		t.Errorf("want what was written, and children without the link's descriptors (3 is the listing's own):\n%s", log)
