@@ -148,6 +148,8 @@ func TestKilledNodeLosesNoEventAndMetersNothingTwice(t *testing.T) {
 	}
 	o.mu.Unlock()
 
+	groups := p.groups(t)
+
 	// The record of a run comes after its report.
 	var records []record
 	eventually(t, "every accepted event is metered", func() bool {
@@ -179,6 +181,7 @@ func TestKilledNodeLosesNoEventAndMetersNothingTwice(t *testing.T) {
 	if after := traces(t); !slices.Equal(before, after) {
 		t.Errorf("the machine before:\n%s\nand after:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
+	gone(t, groups)
 	left, err := filepath.Glob(filepath.Join(dir, "run", "*"))
 	ok(t, err)
 	if len(left) > 0 {
@@ -277,7 +280,9 @@ func TestStoppedNodeLetsItsCallsFinish(t *testing.T) {
 		failed <- err
 	}()
 	o.await(t, "the call runs", 30*time.Second, func(seen map[string]int) bool { return seen["slow"] > 0 })
+	groups := p.groups(t)
 	p.stop(t)
+	gone(t, groups)
 	if err := <-failed; err != nil {
 		t.Errorf("the call that was under way: %v", err)
 	}
@@ -301,7 +306,9 @@ func TestCallsOverTheDrainLimitAreCutOff(t *testing.T) {
 		cut <- err != nil || out.FunctionError != nil
 	}()
 	o.await(t, "the call runs", 30*time.Second, func(seen map[string]int) bool { return seen["endless"] > 0 })
+	groups := p.groups(t)
 	p.stop(t)
+	gone(t, groups)
 	if !<-cut {
 		t.Error("the call was answered as if nothing had happened")
 	}

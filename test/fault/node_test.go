@@ -12,12 +12,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -193,17 +196,46 @@ func (p *process) records(t *testing.T) []record {
 	return answer.Records
 }
 
-// traces lists what a node may leave behind on this machine.
+// groups returns the directories of the control groups that the node made, by
+// what its sandboxes are in. There must be a sandbox.
+func (p *process) groups(t *testing.T) (dirs []string) {
+	t.Helper()
+	for _, pid := range sentries(t, strconv.Itoa(p.cmd.Process.Pid)) {
+		b, err := os.ReadFile("/proc/" + pid + "/cgroup")
+		if err != nil {
+			continue // ended meanwhile
+		}
+		for line := range strings.Lines(string(b)) {
+			f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+			if node, _, found := strings.Cut(strings.TrimPrefix(f[2], "/"), "/"); found && strings.Contains(node, "mayfly") {
+				dirs = append(dirs, filepath.Join("/sys/fs/cgroup", strings.TrimPrefix(f[1], "name="), node))
+			}
+		}
+	}
+	if len(dirs) == 0 {
+		t.Error("the node's sandboxes are in no control groups")
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// gone fails the test if one of the paths exists.
+func gone(t *testing.T, paths []string) {
+	t.Helper()
+	for _, path := range paths {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left: %v", path, err)
+		}
+	}
+}
+
+// traces lists what a node may leave behind on this machine, but for its
+// control groups.
 func traces(t *testing.T) (all []string) {
 	t.Helper()
 	for _, pid := range sentries(t, "") {
 		all = append(all, "process "+pid)
 	}
-	groups, err := filepath.Glob("/sys/fs/cgroup/*/mayfly*")
-	ok(t, err)
-	unified, err := filepath.Glob("/sys/fs/cgroup/mayfly*")
-	ok(t, err)
-	all = append(append(all, groups...), unified...)
 	links, err := netlink.LinkList()
 	ok(t, err)
 	for _, l := range links {
