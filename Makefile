@@ -1,0 +1,47 @@
+# Everything here works on a machine with Go, git and make. `make help` lists it.
+
+SHELL       := /bin/bash
+export CGO_ENABLED := 0
+
+GO          ?= go
+PKGS        ?= ./...
+TESTFLAGS   ?=
+GOLANGCI    ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+DEMOFLAGS   := $(if $(filter 1 true yes,$(ONCE)),--once)
+
+.PHONY: help build demo test vet deps generate lint bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: ## bin/mayfly, one static binary
+	@echo "==> building bin/mayfly (the first time takes a minute or two)"
+	$(GO) build -trimpath -ldflags "-s -w" -o bin/mayfly ./cmd/mayfly
+
+demo: build ## a node with example functions; ONCE=1 exits after the table
+	@bin/mayfly demo $(DEMOFLAGS)
+
+deps: ## install the clients that tests drive (Debian and npm packages)
+	@.ci/deps
+
+vet:
+	@echo "==> go vet"
+	$(GO) vet $(PKGS)
+
+# Packages are tested one at a time: many run sandboxes and look at what is left
+# of them on this machine.
+test: deps vet ## install what tests need, then run all of them
+	@echo "==> go test"
+	$(GO) test -p 1 -timeout 20m $(TESTFLAGS) $(PKGS)
+
+generate: ## make generated files anew (the precompiled filters take a minute)
+	$(GO) generate ./...
+
+lint: ## golangci-lint
+	$(GO) run $(GOLANGCI) run
+
+bench: ## cold and warm starts, throughput, memory
+	$(GO) run ./bench
+
+clean: ## remove what build made
+	rm -rf bin
