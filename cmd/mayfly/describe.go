@@ -17,6 +17,7 @@ import (
 type description struct {
 	functionLine
 	ARN         string            `json:"arn"`
+	State       string            `json:"state"`
 	Description string            `json:"description,omitempty"`
 	Arch        string            `json:"architecture"`
 	StorageMB   int32             `json:"storageMB"`
@@ -72,9 +73,9 @@ func (cl *client) describe(cmd *cobra.Command, name string) (d description, err 
 		functionLine: functionLine{
 			Name: aws.ToString(f.FunctionName), Runtime: string(f.Runtime), Handler: aws.ToString(f.Handler),
 			MemoryMB: aws.ToInt32(f.MemorySize), TimeoutS: aws.ToInt32(f.Timeout), CodeBytes: f.CodeSize,
-			State: string(f.State), Modified: aws.ToString(f.LastModified), Instances: len(status.Instances),
+			Modified: aws.ToString(f.LastModified), Instances: len(status.Instances),
 		},
-		ARN: aws.ToString(f.FunctionArn), Description: aws.ToString(f.Description), CodeSHA256: aws.ToString(f.CodeSha256),
+		ARN: aws.ToString(f.FunctionArn), State: string(f.State), Description: aws.ToString(f.Description), CodeSHA256: aws.ToString(f.CodeSha256),
 		Tags: got.Tags, StateReason: aws.ToString(f.StateReason), Update: string(f.LastUpdateStatus),
 		ServedBy: status.RuntimeResolved, Warning: status.RuntimeWarning, Running: status.Instances,
 	}
@@ -92,8 +93,11 @@ func (cl *client) describe(cmd *cobra.Command, name string) (d description, err 
 
 func (c *cli) printDescription(d description) {
 	runtime := d.Runtime
-	if d.ServedBy != "" && d.ServedBy != d.Runtime {
-		runtime += faint.Render("  served by " + d.ServedBy)
+	switch {
+	case strings.HasPrefix(d.ServedBy, d.Runtime):
+		runtime = d.ServedBy // with its exact version
+	case d.ServedBy != "":
+		runtime += ", served by " + d.ServedBy
 	}
 	state := d.State
 	if d.StateReason != "" {

@@ -149,7 +149,7 @@ func (c *cli) printOutcome(name string, got outcome, o invokeOptions) error {
 		return c.printJSON(got)
 	}
 	if got.Log != "" {
-		lipgloss.Fprintln(c.err, faint.Render(strings.TrimRight(got.Log, "\n")))
+		lipgloss.Fprintln(c.err, faintLines(strings.TrimRight(got.Log, "\n")))
 	}
 	switch {
 	case o.async:

@@ -130,7 +130,7 @@ func (c *cli) printEntries(r io.Reader) (n int, err error) {
 		}
 		text := e.Text
 		if e.Stream == logs.Platform {
-			text = faint.Render(text)
+			text = faintLines(text)
 		}
 		if _, err := lipgloss.Fprintln(c.out, accent.Render(e.Time.Local().Format("2006-01-02 15:04:05.000")), text); err != nil {
 			return n, err

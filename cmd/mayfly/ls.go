@@ -19,7 +19,6 @@ type functionLine struct {
 	MemoryMB  int32  `json:"memoryMB"`
 	TimeoutS  int32  `json:"timeoutSeconds"`
 	CodeBytes int64  `json:"codeBytes"`
-	State     string `json:"state"`
 	Modified  string `json:"modified"`
 	Instances int    `json:"instances"`
 }
@@ -69,7 +68,7 @@ func (cl *client) list(ctx context.Context) ([]functionLine, error) {
 			lines = append(lines, functionLine{
 				Name: name, Runtime: string(f.Runtime), Handler: aws.ToString(f.Handler),
 				MemoryMB: aws.ToInt32(f.MemorySize), TimeoutS: aws.ToInt32(f.Timeout), CodeBytes: f.CodeSize,
-				State: string(f.State), Modified: aws.ToString(f.LastModified), Instances: running[name],
+				Modified: aws.ToString(f.LastModified), Instances: running[name],
 			})
 		}
 	}
@@ -85,11 +84,11 @@ func (c *cli) printFunctions(lines []functionLine) {
 	for _, l := range lines {
 		rows = append(rows, []string{
 			strong.Render(l.Name), l.Runtime, l.Handler, fmt.Sprintf("%d MB", l.MemoryMB), fmt.Sprintf("%d s", l.TimeoutS),
-			bytesText(l.CodeBytes), fmt.Sprint(l.Instances), l.State, modifiedText(l.Modified),
+			bytesText(l.CodeBytes), fmt.Sprint(l.Instances), modifiedText(l.Modified),
 		})
 	}
 	lipgloss.Fprintln(c.out, grid([]column{
-		left("NAME"), left("RUNTIME"), left("HANDLER"), right("MEMORY"), right("TIMEOUT"), right("CODE"), right("INSTANCES"), left("STATE"), left("CHANGED"),
+		left("NAME"), left("RUNTIME"), left("HANDLER"), right("MEMORY"), right("TIMEOUT"), right("CODE"), right("INSTANCES"), left("CHANGED"),
 	}, rows, false))
 }
 

@@ -23,6 +23,15 @@ var (
 	accent = lipgloss.NewStyle().Foreground(lipgloss.Cyan)
 )
 
+// faintLines dims each line and leaves its tabs alone.
+func faintLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = faint.TabWidth(lipgloss.NoTabConversion).Render(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // printJSON prints v for programs.
 func (c *cli) printJSON(v any) error {
 	enc := json.NewEncoder(c.out)
