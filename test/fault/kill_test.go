@@ -104,7 +104,6 @@ func (l *load) run(ctx context.Context, p *process) {
 }
 
 func TestKilledNodeLosesNoEventAndMetersNothingTwice(t *testing.T) {
-	needRoot(t)
 	o := newOutside(t)
 	before := traces(t)
 	dir := filepath.Join(t.TempDir(), "node")
@@ -196,7 +195,6 @@ func (l *load) count() int {
 }
 
 func TestNodeIsSweptEvenIfItsSuccessorIsKilledToo(t *testing.T) {
-	needRoot(t)
 	newOutside(t)
 	before := traces(t)
 	dir := filepath.Join(t.TempDir(), "node")
@@ -211,7 +209,6 @@ func TestNodeIsSweptEvenIfItsSuccessorIsKilledToo(t *testing.T) {
 }
 
 func TestKilledSandboxFailsItsCallOnly(t *testing.T) {
-	needRoot(t)
 	o := newOutside(t)
 	p := launch(t, filepath.Join(t.TempDir(), "node"))
 	p.deploy(t)
@@ -240,7 +237,6 @@ func TestKilledSandboxFailsItsCallOnly(t *testing.T) {
 }
 
 func TestSecondNodeOnADataDirectoryIsRefused(t *testing.T) {
-	needRoot(t)
 	newOutside(t)
 	dir := filepath.Join(t.TempDir(), "node")
 	first := launch(t, dir)
@@ -266,7 +262,6 @@ func TestSecondNodeOnADataDirectoryIsRefused(t *testing.T) {
 }
 
 func TestStoppedNodeLetsItsCallsFinish(t *testing.T) {
-	needRoot(t)
 	o := newOutside(t)
 	before := traces(t)
 	p := launch(t, filepath.Join(t.TempDir(), "node"))
@@ -295,7 +290,6 @@ func TestStoppedNodeLetsItsCallsFinish(t *testing.T) {
 }
 
 func TestCallsOverTheDrainLimitAreCutOff(t *testing.T) {
-	needRoot(t)
 	o := newOutside(t)
 	before := traces(t)
 	p := launch(t, filepath.Join(t.TempDir(), "node"), "--drain-limit", "200ms")
@@ -320,7 +314,6 @@ func TestCallsOverTheDrainLimitAreCutOff(t *testing.T) {
 // An event that is running when the node stops in its orderly way is not lost
 // either, whether it was let finish or not.
 func TestStoppedNodeKeepsItsEvents(t *testing.T) {
-	needRoot(t)
 	o := newOutside(t)
 	dir := filepath.Join(t.TempDir(), "node")
 	p := launch(t, dir, "--drain-limit", "100ms")

@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,54 +32,30 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+
+	"github.com/mayfly-dev/mayfly/test/hostnet"
 )
 
-// asHost is the name under which the test binary starts itself again, in a
-// network namespace of its own that plays the host's network.
-const asHost = "fault-test-host"
-
-// binary is the mayfly program under test, built by TestMain.
+// binary is the mayfly program under test, built by buildAndRun.
 var binary string
 
 func TestMain(m *testing.M) {
-	if os.Args[0] != asHost && os.Geteuid() == 0 {
-		os.Exit(startAsHost())
-	}
+	hostnet.Run(func() { os.Exit(buildAndRun(m)) })
+}
+
+func buildAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "mayfly-fault-")
 	if err != nil {
 		panic(err)
 	}
+	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "mayfly")
 	build := exec.Command("go", "build", "-o", binary, "github.com/mayfly-dev/mayfly/cmd/mayfly")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("build mayfly: %v\n%s", err, out))
 	}
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
-}
-
-func startAsHost() (status int) {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = asHost
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
-	runtime.LockOSThread() // Pdeathsig is about the thread
-	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		panic(err)
-	}
-	return cmd.ProcessState.ExitCode()
-}
-
-// needRoot skips a test that can't say anything without.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Args[0] != asHost {
-		t.Skip("needs root for gVisor sandboxes with a network and limits")
-	}
+	return m.Run()
 }
 
 // process is a node in a process of its own.
@@ -290,37 +265,10 @@ type outside struct {
 	fresh chan struct{}  // closed and replaced at each report
 }
 
-const outsideAddr = "198.51.100.2:7000"
-
 func newOutside(t *testing.T) *outside {
 	t.Helper()
 	o := &outside{seen: map[string]int{}, fresh: make(chan struct{})}
-	ns := newNamespace(t)
-	pair := netlink.NewVeth(netlink.LinkAttrs{Name: "out0"})
-	pair.PeerName, pair.PeerNamespace = "eth0", netlink.NsFd(int(ns.Fd()))
-	ok(t, netlink.LinkAdd(pair))
-	t.Cleanup(func() { ok(t, netlink.LinkDel(pair)) })
-	bring := func(name, cidr string) netlink.Link {
-		l, err := netlink.LinkByName(name)
-		ok(t, err)
-		a, err := netlink.ParseAddr(cidr)
-		ok(t, err)
-		if err := netlink.AddrAdd(l, a); !errors.Is(err, unix.EEXIST) {
-			ok(t, err)
-		}
-		ok(t, netlink.LinkSetUp(l))
-		return l
-	}
-	bring("lo", "127.0.0.1/8")
-	within(t, ns, func() {
-		bring("eth0", "198.51.100.2/24")
-		l, err := net.Listen("tcp4", outsideAddr)
-		ok(t, err)
-		t.Cleanup(func() { l.Close() })
-		go o.serve(l)
-	})
-	out0 := bring("out0", "198.51.100.1/24")
-	ok(t, netlink.RouteAdd(&netlink.Route{LinkIndex: out0.Attrs().Index, Gw: net.IPv4(198, 51, 100, 2)}))
+	go o.serve(hostnet.New(t).Listen(t, hostnet.Outside+":7000"))
 	return o
 }
 
@@ -366,42 +314,6 @@ func (o *outside) await(t *testing.T, what string, limit time.Duration, done fun
 			return
 		}
 	}
-}
-
-// newNamespace makes a network namespace that lives until the test's end.
-func newNamespace(t *testing.T) *os.File {
-	t.Helper()
-	var ns *os.File
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
-			ns, err = os.Open("/proc/thread-self/ns/net")
-		}
-	}()
-	<-done
-	ok(t, err)
-	t.Cleanup(func() { ns.Close() })
-	return ns
-}
-
-// within calls f on a thread in ns.
-func within(t *testing.T, ns *os.File, f func()) {
-	t.Helper()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	ok(t, err)
-	defer home.Close()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	ok(t, unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET))
-	defer func() {
-		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
-			panic(err) // the thread is of no use to anybody
-		}
-	}()
-	f()
 }
 
 // buffer is a bytes.Buffer for several goroutines.

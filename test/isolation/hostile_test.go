@@ -12,13 +12,18 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/mayfly-dev/mayfly/test/hostnet"
 )
 
 // All attacks run on one node, one after the other, so that what one of them
 // broke would show in the next.
 func TestHostileFunctionsAreContained(t *testing.T) {
+	// As clouds have it, there is a metadata service.
+	machine := hostnet.New(t, "169.254.169.254/32")
+	go greet(machine.Listen(t, hostnet.Outside+":8000"), "outside")
+	go greet(machine.Listen(t, "169.254.169.254:80"), "metadata")
 	p := newPlace(t)
-	outside(t)
 	for _, group := range []struct {
 		name string
 		run  func(*testing.T, *place)
@@ -268,7 +273,11 @@ func processes(t *testing.T, p *place) {
 
 func network(t *testing.T, p *place) {
 	name := p.deploy(t, function{name: "spy"})
-	_, port, err := net.SplitHostPort(serve(t, "0.0.0.0:0", "the host's").Addr().String())
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	ok(t, err)
+	defer l.Close()
+	go greet(l, "the host's")
+	_, port, err := net.SplitHostPort(l.Addr().String())
 	ok(t, err)
 	_, node, err := net.SplitHostPort(strings.TrimPrefix(p.node.Endpoint, "http://"))
 	ok(t, err)
@@ -278,10 +287,10 @@ func network(t *testing.T, p *place) {
 	}
 
 	// Controls: the network does work, and what is refused below is there.
-	if got := connect(t, "198.51.100.2:8000")["198.51.100.2:8000"]; got != "got: outside" {
+	if got := connect(t, hostnet.Outside+":8000")[hostnet.Outside+":8000"]; got != "got: outside" {
 		t.Fatalf("a machine outside: %s", got)
 	}
-	for _, at := range []string{"127.0.0.1:" + port, "198.51.100.1:" + port, "169.254.169.254:80"} {
+	for _, at := range []string{"127.0.0.1:" + port, hostnet.Host + ":" + port, "169.254.169.254:80"} {
 		c, err := net.Dial("tcp4", at)
 		ok(t, err)
 		c.Close()
@@ -289,7 +298,7 @@ func network(t *testing.T, p *place) {
 
 	p.attack(t, "the host", func(t *testing.T) {
 		gateway := call[string](t, p, name, "gateway")
-		for to, got := range connect(t, "127.0.0.1:"+port, "127.0.0.1:"+node, "198.51.100.1:"+port, "198.51.100.1:"+node, gateway+":"+port, gateway+":"+node) {
+		for to, got := range connect(t, "127.0.0.1:"+port, "127.0.0.1:"+node, hostnet.Host+":"+port, hostnet.Host+":"+node, gateway+":"+port, gateway+":"+node) {
 			if got != "ECONNREFUSED" {
 				t.Errorf("%s: %s, want ECONNREFUSED", to, got)
 			}

@@ -11,9 +11,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -22,30 +20,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/mayfly-dev/mayfly/mayflytest"
+	"github.com/mayfly-dev/mayfly/test/hostnet"
 )
 
-// asHost is the name under which the test binary starts itself again, in a
-// network namespace of its own that plays the host's network.
-const asHost = "isolation-test-host"
-
 func TestMain(m *testing.M) {
-	if !strings.HasSuffix(os.Args[0], ".test") || os.Geteuid() != 0 {
-		mayflytest.Main(m)
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = asHost
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
-	runtime.LockOSThread() // Pdeathsig is about the thread
-	err := cmd.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		panic(err)
-	}
-	os.Exit(cmd.ProcessState.ExitCode())
+	hostnet.Run(func() { mayflytest.Main(m) })
 }
 
 // place is a node with a neighbour on it.
@@ -57,12 +38,6 @@ type place struct {
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	if os.Args[0] != asHost {
-		t.Skip("needs root for gVisor sandboxes with a network and limits")
-	}
-	lo, err := netlink.LinkByName("lo")
-	ok(t, err)
-	ok(t, netlink.LinkSetUp(lo))
 	n := mayflytest.Start(t)
 	p := &place{node: n, python: types.RuntimePython311, lambda: lambda.New(lambda.Options{
 		Region: n.Region, BaseEndpoint: &n.Endpoint, RetryMaxAttempts: 1,
@@ -218,87 +193,16 @@ func sentries(t *testing.T) (pids []string) {
 	return pids
 }
 
-// outside is a machine beyond the host, at the end of the host's default route,
-// with a service on port 8000 of 198.51.100.2 and, as clouds have it, one on
-// port 80 of 169.254.169.254. The host is 198.51.100.1 there.
-func outside(t *testing.T) {
-	t.Helper()
-	ns := inNewNamespace(t)
-	pair := netlink.NewVeth(netlink.LinkAttrs{Name: "out0"})
-	pair.PeerName, pair.PeerNamespace = "eth0", netlink.NsFd(int(ns.Fd()))
-	ok(t, netlink.LinkAdd(pair))
-	t.Cleanup(func() { ok(t, netlink.LinkDel(pair)) })
-	bring := func(name, cidr string) netlink.Link {
-		l, err := netlink.LinkByName(name)
-		ok(t, err)
-		a, err := netlink.ParseAddr(cidr)
-		ok(t, err)
-		ok(t, errors.Join(netlink.AddrAdd(l, a), netlink.LinkSetUp(l)))
-		return l
+// greet says word to everybody who connects.
+func greet(l net.Listener, word string) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		fmt.Fprint(c, word)
+		c.Close()
 	}
-	within(t, ns, func() {
-		bring("lo", "169.254.169.254/32")
-		bring("eth0", "198.51.100.2/24")
-		serve(t, "198.51.100.2:8000", "outside")
-		serve(t, "169.254.169.254:80", "metadata")
-	})
-	out0 := bring("out0", "198.51.100.1/24")
-	ok(t, netlink.RouteAdd(&netlink.Route{LinkIndex: out0.Attrs().Index, Gw: net.IPv4(198, 51, 100, 2)}))
-}
-
-// serve says word to everybody who connects.
-func serve(t *testing.T, at, word string) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp4", at)
-	ok(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, word)
-			c.Close()
-		}
-	}()
-	return l
-}
-
-// inNewNamespace makes a network namespace that lives until the test's end.
-func inNewNamespace(t *testing.T) *os.File {
-	t.Helper()
-	var ns *os.File
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
-			ns, err = os.Open("/proc/thread-self/ns/net")
-		}
-	}()
-	<-done
-	ok(t, err)
-	t.Cleanup(func() { ns.Close() })
-	return ns
-}
-
-// within calls f on a thread in ns.
-func within(t *testing.T, ns *os.File, f func()) {
-	t.Helper()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	ok(t, err)
-	defer home.Close()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	ok(t, unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET))
-	defer func() {
-		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
-			panic(err) // the thread is of no use to anybody
-		}
-	}()
-	f()
 }
 
 func or[T comparable](v, otherwise T) T {
