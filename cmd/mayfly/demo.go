@@ -169,15 +169,14 @@ func unpackExamples(dir string) ([]*trial, error) {
 		}
 		return os.WriteFile(to, b, 0o600)
 	})
-	slices.SortStableFunc(trials, func(a, b *trial) int { // the greetings first
-		hello := func(t *trial) int {
-			if strings.HasPrefix(t.Function, "hello") {
-				return 0
-			}
-			return 1
+	first := []string{"hello-python", "hello-node", "hello-go"}
+	rank := func(t *trial) int {
+		if i := slices.Index(first, t.Function); i >= 0 {
+			return i
 		}
-		return hello(a) - hello(b)
-	})
+		return len(first)
+	}
+	slices.SortStableFunc(trials, func(a, b *trial) int { return rank(a) - rank(b) })
 	return trials, err
 }
 
