@@ -37,6 +37,9 @@ import (
 // subordinate ids.
 const hostUser = 4_000_000_993
 
+// nodeTemp begins the name of a node image that is being written.
+const nodeTemp = ".node-"
+
 // Config is what a Driver is made of.
 type Config struct {
 	// Dir is where the driver keeps what lives as long as its sandboxes:
@@ -123,6 +126,7 @@ func newConf(cfg Config) (*config.Config, error) {
 		"--ignore-cgroups",
 		"--host-settings=ignore",
 		"--allow-suid=false",
+		"--net-raw=false",
 		"--control-rpc-stop-timeout=0s", // an idle control connection is no reason to stay
 	}
 	if cfg.DebugDir != "" {
@@ -142,7 +146,7 @@ func writeNodeImage(cfg Config) (string, error) {
 	if cfg.Network != nil {
 		files["resolv.conf"] = string(cfg.Network.ResolvConf())
 	}
-	f, err := os.CreateTemp(cfg.Dir, ".node-*")
+	f, err := os.CreateTemp(cfg.Dir, nodeTemp+"*")
 	if err != nil {
 		return "", err
 	}

@@ -15,21 +15,41 @@ import (
 // memory, and the contents of its tmpfs.
 const memoryFile = "memfd:runsc-memory"
 
+// typicalOwn is what a Sentry adds to its group's memory when that was not
+// measured before its end.
+const typicalOwn = 10 << 20
+
 // Memory implements sandbox.Sandbox. Now is exact: it is the size of the file
 // that holds the guest's memory. The peak between two calls is the control
 // group's, less the share of the Sentry at the time of the call; without
-// control groups it is the most that any call has seen.
+// control groups it is the most that any call has seen. When the sandbox has
+// ended, but is not closed, now is 0 and the peak is told still.
 func (s *Sandbox) Memory() (now, peak int64, err error) {
-	if now, err = s.guestMemory(); err != nil {
-		return 0, 0, err
+	limit := int64(s.spec.MemoryMB) << 20
+	ended := false
+	select {
+	case <-s.done:
+		ended = true
+	default:
+		if now, err = s.guestMemory(); err != nil {
+			return 0, 0, err
+		}
 	}
 	most := now
 	if s.cgroup != nil {
 		all, groupPeak, shared, err := s.cgroup.memory()
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, errs.Newf(errs.Unavailable, "read memory use of sandbox %s: %w", s.spec.ID, err)
 		}
-		most = max(most, groupPeak-(all-shared))
+		own := all - shared
+		if !ended {
+			s.own.Store(own)
+		} else if own = s.own.Load(); own == 0 {
+			own = typicalOwn
+		}
+		// What the Sentry used at the group's peak is not known: the guest
+		// can't have had more than its limit.
+		most = max(most, min(groupPeak-own, limit))
 	}
 	for {
 		seen := s.peak.Load()

@@ -61,7 +61,8 @@ type Sandbox struct {
 	exit   sandbox.Exit // set before done is closed
 	boost  *time.Timer
 	memory atomic.Pointer[string] // path of the guest's memory file
-	peak   atomic.Int64
+	peak   atomic.Int64           // most guest memory seen
+	own    atomic.Int64           // the Sentry's share of the group's memory when last seen
 
 	mu     sync.Mutex // guards what follows, and makes Pause and Resume take turns
 	paused bool
@@ -235,7 +236,8 @@ func (s *Sandbox) Pause(ctx context.Context) error {
 		return fmt.Errorf("pause sandbox: %w", err)
 	}
 	s.paused = true
-	return s.Settle()
+	s.endBoost()
+	return nil
 }
 
 // Resume implements sandbox.Sandbox.

@@ -156,14 +156,14 @@ func (g *cgroup) killAll() error {
 	return fmt.Errorf("processes of control group %s do not end", g.id)
 }
 
-// sweepDirs removes the directories of sandboxes.
+// sweepDirs removes the directories of sandboxes, and half-written files.
 func (d *Driver) sweepDirs() error {
 	entries, err := os.ReadDir(d.cfg.Dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if e.IsDir() && !d.isLive(e.Name()) {
+		if e.IsDir() && !d.isLive(e.Name()) || strings.HasPrefix(e.Name(), nodeTemp) {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(d.cfg.Dir, e.Name())))
 		}
 	}

@@ -153,6 +153,9 @@ func (s *suite) outOfMemory(t *testing.T) {
 	if got := p.Exit(); !got.OOM {
 		t.Errorf("Exit is %+v, want out of memory", got)
 	}
+	if _, peak, err := p.Sandbox.Memory(); err != nil || peak < 90<<20 {
+		t.Errorf("after the end the peak, of at least 90 MiB, is told as %d, %v", peak, err)
+	}
 	neighbour.Must("echo", []byte("lives"))
 }
 
