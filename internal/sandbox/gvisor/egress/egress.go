@@ -15,9 +15,9 @@
 // What a node adds to the host, all of it named after its data directory: the
 // table "mayfly-HASH", interfaces "mfHASH-N", one blackhole route that claims
 // the node's block of addresses, and net.ipv4.ip_forward=1 where it was off.
-// Close takes all of it back. After kill -9 the table and the route stay, on
-// purpose: the policy must outlive the node as long as a sandbox may. The next
-// New for the same data directory removes them.
+// Close takes all of it back. After kill -9 the table, the route and ip_forward
+// stay: the policy must outlive the node as long as a sandbox may. The next New
+// for the same data directory takes them over, and its Close removes them.
 package egress
 
 import (
