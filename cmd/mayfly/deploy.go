@@ -50,6 +50,9 @@ out of the package.`,
   mayfly deploy ./hello --name hi --memory 256 --timeout 10 --env STAGE=dev
   mayfly deploy ./hello --watch`,
 		Args: cobra.ExactArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cl, err := c.client()
 			if err != nil {

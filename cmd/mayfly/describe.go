@@ -33,9 +33,10 @@ type description struct {
 
 func (c *cli) describeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "describe NAME",
-		Short: "Show a function's configuration and its instances",
-		Args:  cobra.ExactArgs(1),
+		Use:               "describe NAME",
+		Short:             "Show a function's configuration and its instances",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.completeFunctions(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cl, err := c.client()
 			if err != nil {

@@ -38,8 +38,9 @@ The exit status is 1 if the function failed.`,
   mayfly invoke hello --payload @event.json
   echo '{}' | mayfly invoke hello --payload -
   mayfly invoke hello --async`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.invoke(cmd.Context(), args[0], o) },
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.completeFunctions(1),
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.invoke(cmd.Context(), args[0], o) },
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.payload, "payload", "p", "", "event as JSON, @FILE, or - for standard input (default: {})")

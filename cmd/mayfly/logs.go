@@ -31,8 +31,9 @@ func (c *cli) logsCommand() *cobra.Command {
 		Example: `  mayfly logs hello -f
   mayfly logs hello --since 24h --grep Error
   mayfly logs hello --since 2026-11-23T04:00:00Z`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.logs(cmd.Context(), args[0], o) },
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.completeFunctions(1),
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.logs(cmd.Context(), args[0], o) },
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with each new line")

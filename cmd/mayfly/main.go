@@ -28,6 +28,8 @@ func main() {
 const (
 	exitFailed = 1 // what was asked for did not work, or the function failed
 	exitUsage  = 2 // the command line was wrong
+
+	exitInterrupted = 128 + int(syscall.SIGINT)
 )
 
 func run() int {
@@ -37,6 +39,9 @@ func run() int {
 	cmd, err := c.root().ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return exitInterrupted
 	}
 	var silent silentError
 	if errors.As(err, &silent) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -9,7 +10,7 @@ import (
 )
 
 // step runs fn and shows that it goes on and how long it took: with a spinner on
-// a terminal, else with a line now and then.
+// a terminal, else with a line now and then. What a machine lacks is passed over.
 func step(out io.Writer, name string, fn func() error) error {
 	began := time.Now()
 	done := make(chan error, 1)
@@ -25,7 +26,10 @@ func step(out io.Writer, name string, fn func() error) error {
 		select {
 		case err := <-done:
 			mark := good.Render("✓")
-			if err != nil {
+			switch {
+			case errors.As(err, new(missingTool)):
+				mark = warned.Render("-")
+			case err != nil:
 				mark = bad.Render("✗")
 			}
 			if terminal {

@@ -10,10 +10,11 @@ import (
 
 func (c *cli) rmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "rm NAME...",
-		Aliases: []string{"delete"},
-		Short:   "Delete functions; their logs and metering stay",
-		Args:    cobra.MinimumNArgs(1),
+		Use:               "rm NAME...",
+		Aliases:           []string{"delete"},
+		Short:             "Delete functions; their logs and metering stay",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: c.completeFunctions(100),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cl, err := c.client()
 			if err != nil {
