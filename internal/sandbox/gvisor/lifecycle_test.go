@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/sandbox/sandboxtest"
 )
 
@@ -276,6 +277,19 @@ func openFiles(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(fds)
+}
+
+// An id that is in use is refused, and its sandbox is left alone.
+func TestIDsAreUnique(t *testing.T) {
+	d, images := newDriver(t), sandboxtest.Images(t)
+	spec := images.Spec()
+	p := sandboxtest.Start(t, d, spec)
+	if _, err := d.Create(t.Context(), spec); !errs.Is(err, errs.Conflict) {
+		t.Errorf("a second sandbox of one id gives %v", err)
+	}
+	if err := p.Pause(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // What the node has open without close-on-exec must not get into a sandbox's

@@ -76,17 +76,19 @@ var _ sandbox.Sandbox = (*Sandbox)(nil)
 // create boots a Sentry, which then waits for Start.
 func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *Sandbox, err error) {
 	s := &Sandbox{d: d, spec: spec, dir: filepath.Join(d.cfg.Dir, spec.ID), done: make(chan struct{})}
-	s.boost = time.AfterFunc(math.MaxInt64, s.endBoost) // Start sets the time
 	s.control.path = filepath.Join(s.dir, "control.sock")
+	if err := os.Mkdir(s.dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil, errs.Newf(errs.Conflict, "there is a sandbox %s already", spec.ID)
+	} else if err != nil {
+		return nil, fmt.Errorf("make sandbox: %w", err)
+	}
+	d.setLive(spec.ID, true)
+	s.boost = time.AfterFunc(math.MaxInt64, s.endBoost) // Start sets the time
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	d.setLive(spec.ID, true)
-	if err := os.Mkdir(s.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make sandbox: %w", err)
-	}
 	netns := ""
 	if d.cfg.Network != nil {
 		if netns, s.releaseNetwork, err = d.cfg.Network.Attach(ctx, spec.ID); err != nil {
@@ -204,10 +206,10 @@ func (s *Sandbox) start(ctx context.Context) error {
 // Settle ends the time in which the sandbox may use more CPU than its Spec
 // says. It ends by itself 10 s after Start, or with the first Pause; call
 // Settle when the code's init is done. It does nothing in a sandbox that has
-// ended, or without control groups.
+// ended or that has a share of the CPU but no cap, or without control groups.
 func (s *Sandbox) Settle() error {
 	s.boost.Stop()
-	if s.cgroup == nil {
+	if s.cgroup == nil || !s.spec.CapCPU {
 		return nil
 	}
 	if err := s.cgroup.limitCPU(s.spec.MilliCPU); err != nil && !errors.Is(err, fs.ErrNotExist) {
