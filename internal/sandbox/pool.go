@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
@@ -137,7 +140,7 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 	for len(g.idle) > 0 {
 		i := g.idle[len(g.idle)-1]
 		g.idle = g.idle[:len(g.idle)-1]
-		if i.alive() {
+		if i.usable() {
 			p.take(i)
 			p.mu.Unlock()
 			return i, nil
@@ -201,7 +204,7 @@ func (p *Pool) Release(i *Instance) {
 func (p *Pool) put(i *Instance) {
 	p.busyNow--
 	p.settled()
-	if i.broken || p.shut || !i.alive() {
+	if i.broken || p.shut || !i.usable() {
 		p.discard(i)
 		p.schedule()
 		return
@@ -420,6 +423,10 @@ func (p *Pool) discard(i *Instance) {
 
 // lost tells the operator of an instance that ended while nothing ran in it.
 func (p *Pool) lost(i *Instance) {
+	if i.alive() {
+		p.cfg.Log.Warn("an idle instance answered a call that nobody made; it is closed", "function", i.Version.Function, "instance", i.ID)
+		return
+	}
 	e := i.sb.Exit()
 	p.cfg.Log.Warn("an idle instance has ended by itself", "function", i.Version.Function, "instance", i.ID, "code", e.Code, "signal", e.Signal, "outOfMemory", e.OOM)
 }
@@ -439,6 +446,23 @@ func (i *Instance) alive() bool {
 	default:
 		return true
 	}
+}
+
+// usable reports whether the next call can run on i: its sandbox is there, and
+// nothing is on the link that would be taken for the call's answer.
+func (i *Instance) usable() bool { return i.alive() && i.out.Buffered() == 0 && !readable(i.stdout) }
+
+// readable reports whether a read of f would not wait.
+func readable(f *os.File) (yes bool) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		yes = err != nil || n > 0
+	})
+	return yes || err != nil
 }
 
 func newID() string {

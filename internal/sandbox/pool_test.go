@@ -209,6 +209,24 @@ func TestDeadIdleInstanceIsReplaced(t *testing.T) {
 	p.Release(j)
 }
 
+func TestAnswersThatNobodyAskedForReachNoCall(t *testing.T) {
+	d := &fakeDriver{answer: func(sb *fakeSandbox, f Frame) (Frame, bool) {
+		sb.send(Frame{Kind: FrameResponse, Body: f.Body})
+		return Frame{Kind: FrameResponse, Body: []byte("stale")}, true
+	}}
+	p := newTestPool(t, d, nil)
+	for range 3 {
+		i := acquire(t, p, "f")
+		if a := i.Call(call("r", "mine")); string(a.Body) != "mine" {
+			t.Errorf("a call got %q", a.Body)
+		}
+		for i.out.Buffered() == 0 && !readable(i.stdout) { // until the second answer is there
+			time.Sleep(time.Millisecond)
+		}
+		p.Release(i)
+	}
+}
+
 func TestFaultsAreToldApart(t *testing.T) {
 	block := make(chan struct{})
 	defer close(block)

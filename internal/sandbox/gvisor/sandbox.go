@@ -107,11 +107,15 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 	}
 	s.oci = ociSpec(spec, img, netns)
 	ready, err := s.spawn(img, netns)
+	if ready != nil {
+		defer ready.Close()
+	}
+	if s.pid != 0 {
+		go s.reap()
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer ready.Close()
-	go s.reap()
 
 	placed := make(chan error, 1)
 	go func() { placed <- s.place() }()

@@ -163,7 +163,7 @@ func (s *suite) outOfMemory(t *testing.T) {
 func (s *suite) cpu(t *testing.T) {
 	d := s.newDriver(t)
 	spec := s.images.Spec()
-	spec.MilliCPU = 100
+	spec.MilliCPU, spec.CapCPU = 100, true
 	p := Start(t, d, spec)
 	p.Must("spin", nil)
 	// The first pause ends a driver's grace for starts.
