@@ -112,6 +112,9 @@ func (c *cli) demo(ctx context.Context, cfg node.Config, once bool) (err error) 
 		}
 	}
 	stop()
+	if ctx.Err() != nil && !once {
+		err = nil // stopped by who watches it, at whatever point
+	}
 	return errors.Join(err, <-stopped)
 }
 
