@@ -207,10 +207,10 @@ func (s *Sandbox) start(ctx context.Context) error {
 	}
 }
 
-// Settle ends the time in which the sandbox may use more CPU than its Spec
-// says. It ends by itself 10 s after Start, or with the first Pause; call
-// Settle when the code's init is done. It does nothing in a sandbox that has
-// ended or that has a share of the CPU but no cap, or without control groups.
+// Settle ends the time in which a sandbox with Spec.CapCPU may use more CPU than
+// its Spec says. It ends by itself 10 s after Start, or with the first Pause;
+// call Settle when the code's init is done. It does nothing in a sandbox that
+// has ended, or without control groups.
 func (s *Sandbox) Settle() error {
 	s.boost.Stop()
 	if s.cgroup == nil || !s.spec.CapCPU {
