@@ -59,8 +59,9 @@ type target struct {
 	secret   string
 }
 
-// locate finds the node. What the command line says comes first, then the
-// environment that `mayfly env` sets, then the node of the data directory.
+// locate finds the node. What the command line says comes first, then
+// MAYFLY_DATA_DIR, then the environment that `mayfly env` sets, then the node of
+// the usual data directory.
 func (c *cli) locate() (target, error) {
 	fromEnv := target{
 		endpoint: os.Getenv("AWS_ENDPOINT_URL"),
@@ -68,7 +69,8 @@ func (c *cli) locate() (target, error) {
 		keyID:    os.Getenv("AWS_ACCESS_KEY_ID"),
 		secret:   os.Getenv("AWS_SECRET_ACCESS_KEY"),
 	}
-	if c.dataDir == "" && c.endpoint == "" && fromEnv.endpoint != "" && fromEnv.keyID != "" {
+	unsaid := c.dataDir == "" && c.endpoint == "" && os.Getenv("MAYFLY_DATA_DIR") == ""
+	if unsaid && fromEnv.endpoint != "" && fromEnv.keyID != "" {
 		return fromEnv.checked()
 	}
 	t, err := readTarget(c.directory())
@@ -247,15 +249,9 @@ func (cl *client) node(ctx context.Context) (s nodeStatus, err error) {
 
 // describeError words an error for a person.
 func describeError(err error) string {
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		var u *url.Error
-		where := "the endpoint"
-		if errors.As(err, &u) {
-			if p, perr := url.Parse(u.URL); perr == nil {
-				where = p.Scheme + "://" + p.Host
-			}
-		}
-		return "no node answers at " + where + "; start one with: mayfly up"
+	var u *url.Error
+	if errors.As(err, &u) {
+		return describeTransport(u)
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
@@ -272,4 +268,20 @@ func describeError(err error) string {
 		return msg + "\nThe access key is not this node's: eval \"$(mayfly env)\" sets the right one, or unset AWS_ENDPOINT_URL to use the data directory's."
 	}
 	return msg + " (" + api.ErrorCode() + ")"
+}
+
+// describeTransport words a call that got no answer.
+func describeTransport(err *url.Error) string {
+	where := "the endpoint"
+	if u, perr := url.Parse(err.URL); perr == nil {
+		where = u.Scheme + "://" + u.Host
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "no node answers at " + where + "; start one with: mayfly up"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return "the node at " + where + " ended before it answered"
+	default:
+		return fmt.Sprintf("no answer from %s: %v", where, err.Err)
+	}
 }
