@@ -56,7 +56,10 @@ cost there, without free allowances. Days and months are those of UTC.`,
 	f.StringVar(&function, "function", "", "only this function")
 	f.StringVar(&since, "since", "all", "how far back: a duration, a time, or all")
 	f.StringVar(&until, "until", "", "up to: a duration before now, or a time")
-	cmd.RegisterFlagCompletionFunc("by", cobra.FixedCompletions([]cobra.Completion{"function", "day", "month"}, cobra.ShellCompDirectiveNoFileComp))
+	choices := cobra.FixedCompletions([]cobra.Completion{"function", "day", "month"}, cobra.ShellCompDirectiveNoFileComp)
+	if err := cmd.RegisterFlagCompletionFunc("by", choices); err != nil {
+		panic(err) // there is no such flag
+	}
 	return cmd
 }
 

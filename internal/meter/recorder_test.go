@@ -109,7 +109,7 @@ func TestRunBatchesByDelayAndBySize(t *testing.T) {
 		time.Sleep(maxDelay - 1)
 		synctest.Wait()
 		wantIDs(t, j.records(t), 0)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		wantIDs(t, j.records(t), 3)
 		if len(j.batches) != 1 {

@@ -125,7 +125,9 @@ func (d *door) answer(h func(http.ResponseWriter, *http.Request) error) http.Han
 		status, p := d.problem(r, err)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(p) // fails only when the caller has gone
+		if err := json.NewEncoder(w).Encode(p); err != nil {
+			d.Log.DebugContext(r.Context(), "the caller of the admin door has gone", "err", err)
+		}
 	})
 }
 

@@ -175,20 +175,18 @@ func (d *door) stream(w http.ResponseWriter, r *http.Request, entries iter.Seq2[
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	begun := false
-	begin := func() error {
+	begin := func() {
 		begun = true
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		w.WriteHeader(http.StatusOK)
-		if !live {
-			return nil
-		}
-		if err := out.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return err
-		}
-		return out.Flush()
 	}
 	if live {
-		if err := begin(); err != nil {
+		begin()
+		err := out.SetWriteDeadline(time.Time{})
+		if errors.Is(err, http.ErrNotSupported) {
+			err = nil
+		}
+		if err := errors.Join(err, out.Flush()); err != nil {
 			return errors.Join(errStarted, err)
 		}
 	}
@@ -200,7 +198,7 @@ func (d *door) stream(w http.ResponseWriter, r *http.Request, entries iter.Seq2[
 			_, p := d.problem(r, err)
 			return errors.Join(errStarted, enc.Encode(p))
 		case !begun:
-			begin() // does nothing that can fail
+			begin()
 		}
 		if err := enc.Encode(e); err != nil {
 			return errors.Join(errStarted, err)
