@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
@@ -16,8 +15,9 @@ import (
 )
 
 const (
-	linkBuffer   = 8 << 10         // most answers fit in one read
-	inlineBody   = 64 << 10        // bodies up to this are copied behind their header, to save a write
+	linkBuffer   = 8 << 10  // most answers fit in one read
+	inlineBody   = 64 << 10 // bodies up to this are copied behind their header, to save a write
+	peakInterval = 100 * time.Millisecond
 	exitPatience = 2 * time.Second // how long a broken link waits for the sandbox to say why
 )
 
@@ -39,7 +39,9 @@ type Instance struct {
 	power  sync.Mutex // serialises pause and resume
 	frozen bool       // guarded by power
 
-	start StartTimes // set before the instance is handed out
+	start    StartTimes // set before the instance is handed out
+	peak     int64      // most memory seen, in bytes
+	peakTime time.Time  // when it was last asked for
 
 	// Guarded by Pool.mu.
 	state  state
@@ -48,8 +50,6 @@ type Instance struct {
 	since  time.Time
 	timer  *time.Timer
 	group  *group
-
-	lastPeak atomic.Int64
 }
 
 // StartTimes is what bringing up an instance took.
@@ -250,13 +250,18 @@ func (i *Instance) isFrozen() bool {
 	return i.frozen
 }
 
-// Peak returns the most memory the instance had in use so far, in bytes. When
-// the driver can't tell any more it is the last figure known.
+// Peak returns the most memory the instance had in use so far, in bytes. Asking
+// the driver takes longer than a short call does, so after the first call it is
+// asked at most every peakInterval, and when the instance broke.
 func (i *Instance) Peak() int64 {
-	if _, peak, err := i.sb.Memory(); err == nil {
-		i.lastPeak.Store(peak)
+	if !i.fresh && !i.broken && time.Since(i.peakTime) < peakInterval {
+		return i.peak
 	}
-	return i.lastPeak.Load()
+	if _, peak, err := i.sb.Memory(); err == nil { // else it has ended: what was known holds
+		i.peak = max(i.peak, peak)
+	}
+	i.peakTime = time.Now()
+	return i.peak
 }
 
 // Start returns what bringing up the instance took, on its first call; later it
