@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/sentry/pgalloc"
 )
 
 // spawner starts Sentries from one OS thread that lives as long as the driver.
@@ -201,6 +202,7 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	for _, path := range img.paths() {
 		args = append(args, d.add("io-fds", give(os.Open(path))))
 	}
+	args = append(args, d.add("gofer-filestore-fds", give(tmpFile(s.dir))))
 	args = append(args, "--"+donatedFlag+"="+strconv.Itoa(len(d.files)), s.spec.ID)
 	if err != nil {
 		return ready, fmt.Errorf("make sandbox: %w", err)
@@ -245,6 +247,22 @@ func preparePipe(f *os.File) error {
 		return err
 	}
 	return nil
+}
+
+// tmpFile returns an unnamed file in dir for the contents of a sandbox's /tmp.
+// In memory they would count against the sandbox's limit. The pages that the
+// kernel caches of a file do too, but it can write those to the disk.
+func tmpFile(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "tmp"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	pgalloc.IMAWorkAroundForMemFile(f.Fd()) // as gVisor asks of whoever makes one
+	return f, nil
 }
 
 // memfd returns an unnamed file in memory with the given content.

@@ -46,10 +46,11 @@ func (i images) paths() []string {
 	return p
 }
 
-// mountConfs is the value of boot's --gofer-mount-confs: each image is an EROFS
-// without anything on top.
+// mountConfs is the value of boot's --gofer-mount-confs, in the order of the
+// mounts: each image is an EROFS without anything on top, and /tmp is nothing
+// with a tmpfs on top whose pages are in a host's file, see tmpFile.
 func (i images) mountConfs() string {
-	return strings.TrimSuffix(strings.Repeat("erofs:none,", len(i.paths())), ",")
+	return strings.Repeat("erofs:none,", len(i.paths())) + "none:anon"
 }
 
 // ociSpec words a sandbox in OCI's terms, which gVisor boots from.
@@ -81,7 +82,6 @@ func ociSpec(spec sandbox.Spec, img images, netns string) *specs.Spec {
 		Mounts: []specs.Mount{
 			{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "nodev", "noexec"}},
 			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"ro", "nosuid", "nodev", "noexec"}},
-			{Destination: tmpDir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", "size=" + strconv.Itoa(spec.TmpMB) + "m"}},
 			{Destination: taskDir, Type: "erofs", Source: img.code, Options: readOnly},
 		},
 		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
@@ -92,6 +92,10 @@ func ociSpec(spec sandbox.Spec, img images, netns string) *specs.Spec {
 	if img.node != "" {
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: nodeDir, Type: "erofs", Source: img.node, Options: readOnly})
 	}
+	// To gVisor only a bind mount can have a file for its pages; it then makes a
+	// tmpfs of it. The source is not looked at.
+	s.Mounts = append(s.Mounts, specs.Mount{Destination: tmpDir, Type: "bind", Source: tmpDir,
+		Options: []string{"nosuid", "nodev", "mode=1777", "size=" + strconv.Itoa(spec.TmpMB) + "m"}})
 	return s
 }
 

@@ -143,6 +143,20 @@ func (s *suite) limits(t *testing.T) {
 	}
 }
 
+// tmp has the probe fill a /tmp that is larger than its memory.
+func (s *suite) tmp(t *testing.T) {
+	spec := s.images.Spec()
+	spec.TmpMB = 2 * spec.MemoryMB
+	p := Start(t, s.newDriver(t), spec)
+	for range 2 {
+		var got struct{ N, Errno int }
+		check(t, json.Unmarshal(p.Must("fill /tmp/big", nil), &got))
+		if got.N < spec.TmpMB-4 || got.N > spec.TmpMB || syscall.Errno(got.Errno) != syscall.ENOSPC {
+			t.Errorf("stopped after %d MiB with %q, want about %d and %q", got.N, syscall.Errno(got.Errno), spec.TmpMB, syscall.ENOSPC)
+		}
+	}
+}
+
 func (s *suite) outOfMemory(t *testing.T) {
 	d := s.newDriver(t)
 	neighbour := Start(t, d, s.images.Spec())

@@ -51,6 +51,9 @@ func RunOn(t *testing.T, images Set, newDriver func(*testing.T) sandbox.Driver, 
 	if opts.Memory {
 		t.Run("OutOfMemory", s.outOfMemory)
 	}
+	if opts.Memory && opts.Limits {
+		t.Run("Tmp", s.tmp)
+	}
 	if opts.CPU {
 		t.Run("CPU", s.cpu)
 	}
