@@ -117,3 +117,14 @@ func BenchmarkPause(b *testing.B) {
 	resume.report(b, "resume")
 	answer.report(b, "resume+answer")
 }
+
+// BenchmarkMemory measures what asking for the memory in use costs.
+func BenchmarkMemory(b *testing.B) {
+	d, images := benchDriver(b)
+	p := sandboxtest.Start(b, d, images.Spec())
+	for b.Loop() {
+		if _, _, err := p.Sandbox.Memory(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

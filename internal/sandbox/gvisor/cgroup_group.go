@@ -85,6 +85,20 @@ func (g *cgroup) holds(pid int) bool {
 	return err == nil && bytes.Count(own, []byte("/"+filepath.Base(g.tree.dirs["memory"])+"/"+g.id+"\n")) == len(g.dirs())
 }
 
+// processes returns what is in the group.
+func (g *cgroup) processes() (pids []int) {
+	procs, err := os.ReadFile(g.path("memory", "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	for _, f := range strings.Fields(string(procs)) {
+		if pid, err := strconv.Atoi(f); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // cpuPeriod is the time over which a CPU limit holds, in microseconds: short,
 // so that a throttled sandbox waits little at a time.
 const cpuPeriod = 20_000
@@ -134,6 +148,12 @@ func (g *cgroup) memory() (all, peak, shared int64, err error) {
 	}
 	shared, err = g.counter("memory.stat", field)
 	return all, peak, shared, err
+}
+
+// resetPeak makes the peak the present use. It reports false where the kernel
+// can't: on v2, a peak is reset for one open file only, and since Linux 6.12.
+func (g *cgroup) resetPeak() bool {
+	return g.tree.version == 1 && g.write("memory", "memory.max_usage_in_bytes", "0") == nil
 }
 
 // remove removes the group. Its processes must have been waited for; the kernel

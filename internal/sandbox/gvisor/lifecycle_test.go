@@ -292,6 +292,76 @@ func TestIDsAreUnique(t *testing.T) {
 	}
 }
 
+// A sandbox's end is an error in the node's log when its kernel crashed, and
+// only then.
+func TestOnlyCrashesAreLogged(t *testing.T) {
+	images := sandboxtest.Images(t)
+	var log strings.Builder
+	d, err := New(Config{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, c := range []struct {
+		name  string
+		end   func(*sandboxtest.Probe)
+		crash bool
+	}{
+		{"closed", func(p *sandboxtest.Probe) {}, false},
+		{"closed at work", func(p *sandboxtest.Probe) { p.Must("spin", nil) }, false},
+		{"paused and closed", func(p *sandboxtest.Probe) { p.Pause(t.Context()) }, false},
+		{"exited", func(p *sandboxtest.Probe) { p.Send("exit 3", nil); <-p.Done() }, false},
+		{"killed", func(p *sandboxtest.Probe) {
+			syscall.Kill(p.Sandbox.(*Sandbox).pid, syscall.SIGKILL)
+			<-p.Done()
+		}, false},
+		{"out of memory", func(p *sandboxtest.Probe) {
+			if s := p.Sandbox.(*Sandbox); s.cgroup != nil {
+				p.Send("alloc 2000", nil)
+				<-p.Done()
+			}
+		}, false},
+		{"crashed", func(p *sandboxtest.Probe) { crash(t, p.Sandbox.(*Sandbox).pid); p.Send("echo", nil); <-p.Done() }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			log.Reset()
+			p := sandboxtest.Start(t, d, images.Spec())
+			c.end(p)
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+			if got := strings.Contains(log.String(), "kernel crashed"); got != c.crash {
+				t.Errorf("logged as a crash: %v, want %v: %s", got, c.crash, log.String())
+			}
+		})
+	}
+}
+
+// crash overwrites a process's code.
+func crash(t *testing.T, pid int) {
+	t.Helper()
+	dir := "/proc/" + strconv.Itoa(pid)
+	maps, err := os.ReadFile(dir + "/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := os.OpenFile(dir+"/mem", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skipf("can't write to the sandbox's process: %v", err)
+	}
+	defer mem.Close()
+	for line := range strings.Lines(string(maps)) {
+		var from, to int64
+		if n, _ := fmt.Sscanf(line, "%x-%x r-xp", &from, &to); n == 2 && strings.Contains(line, ".test") {
+			if _, err := mem.WriteAt(make([]byte, to-from), from); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no code found in\n%s", maps)
+}
+
 // What the node has open without close-on-exec must not get into a sandbox's
 // process: gVisor's code in the node does that now and then.
 func TestSandboxInheritsNothing(t *testing.T) {

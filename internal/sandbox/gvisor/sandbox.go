@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -52,17 +51,16 @@ type Sandbox struct {
 	stdin, stdout, stderr *os.File
 	exitReport            *os.File // the Sentry's word on the first process
 	log                   *os.File // the Sentry's own last words
+	tmp                   *os.File // the contents of /tmp
 	control               control
 	releaseNetwork        func() error
 
-	pid    int
-	pidfd  *os.File // nil on a kernel without
-	done   chan struct{}
-	exit   sandbox.Exit // set before done is closed
-	boost  *time.Timer
-	memory atomic.Pointer[string] // path of the guest's memory file
-	peak   atomic.Int64           // most guest memory seen
-	own    atomic.Int64           // the Sentry's share of the group's memory when last seen
+	pid   int
+	pidfd *os.File // nil on a kernel without
+	done  chan struct{}
+	exit  sandbox.Exit // set before done is closed
+	boost *time.Timer
+	gauge gauge
 
 	mu     sync.Mutex // guards what follows, and makes Pause and Resume take turns
 	paused bool
@@ -275,19 +273,26 @@ func (s *Sandbox) reap() {
 	if err != nil {
 		s.d.cfg.Log.Error("lost a sandbox's process", "sandbox", s.spec.ID, "pid", s.pid, "error", err)
 	}
+	s.exit.OOM = s.cgroup != nil && s.cgroup.oomKilled()
 	var report [4]byte
 	if _, err := io.ReadFull(s.exitReport, report[:]); err == nil {
 		status = parseWaitReport(report)
-	} else if words := s.lastWords(); words != "" {
-		s.d.cfg.Log.Error("a sandbox's kernel crashed", "sandbox", s.spec.ID, "output", words)
+	} else if crashed(status) && !s.exit.OOM { // the kernel may have killed a helper, without which the Sentry ends
+		s.d.cfg.Log.Error("a sandbox's kernel crashed", "sandbox", s.spec.ID, "exit", status.ExitStatus(), "signal", int(status.Signal()), "output", s.lastWords())
 	}
 	if status.Signaled() {
 		s.exit.Signal = int(status.Signal())
 	} else {
 		s.exit.Code = status.ExitStatus()
 	}
-	s.exit.OOM = s.cgroup != nil && s.cgroup.oomKilled()
 	close(s.done)
+}
+
+// crashed reports whether a Sentry that said nothing of its first process ended
+// by its own fault. Its own crashes are exits and other signals: SIGKILL comes
+// from Close, from the kernel when memory is out, or from the operator.
+func crashed(status unix.WaitStatus) bool {
+	return !status.Signaled() || status.Signal() != unix.SIGKILL
 }
 
 // waitFor waits for a child process to end and frees its id. With a pidfd it
@@ -340,7 +345,7 @@ func (s *Sandbox) close() error {
 		<-s.done
 	}
 	s.control.close()
-	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr, s.exitReport, s.log, s.pidfd} {
+	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr, s.exitReport, s.log, s.tmp, s.pidfd} {
 		if f != nil {
 			f.Close()
 		}

@@ -170,6 +170,9 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.tmp, err = tmpFile(s.dir); err != nil {
+		return nil, fmt.Errorf("make sandbox: %w", err)
+	}
 	null := give(os.OpenFile(os.DevNull, os.O_RDWR, 0))
 	d.files = append(d.files, null, null, s.log) // its own stdio
 
@@ -202,7 +205,7 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	for _, path := range img.paths() {
 		args = append(args, d.add("io-fds", give(os.Open(path))))
 	}
-	args = append(args, d.add("gofer-filestore-fds", give(tmpFile(s.dir))))
+	args = append(args, d.add("gofer-filestore-fds", s.tmp))
 	args = append(args, "--"+donatedFlag+"="+strconv.Itoa(len(d.files)), s.spec.ID)
 	if err != nil {
 		return ready, fmt.Errorf("make sandbox: %w", err)

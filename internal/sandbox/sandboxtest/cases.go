@@ -206,6 +206,16 @@ func (s *suite) memory(t *testing.T) {
 	if peak < now {
 		t.Errorf("the peak %d is under the present %d", peak, now)
 	}
+	if !s.opts.Memory {
+		return
+	}
+	p.Must("alloc 65", nil) // with what it has, close to the limit
+	limit := int64(s.images.Spec().MemoryMB) << 20
+	now, peak, err = p.Sandbox.Memory()
+	check(t, err)
+	if now < limit*8/10 || now > limit || peak < now || peak > limit {
+		t.Errorf("with 105 MiB allocated it uses %d bytes, at most %d, of %d", now, peak, limit)
+	}
 }
 
 func (s *suite) concurrent(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -97,6 +98,7 @@ var actions = map[string]func(arg string, body []byte) ([]byte, error){
 		return nil, syscall.Kill(os.Getpid(), syscall.Signal(n))
 	},
 	"alloc": alloc,
+	"burst": burst,
 	"free":  func(string, []byte) ([]byte, error) { held = nil; return nil, nil },
 	"spin": func(string, []byte) ([]byte, error) {
 		go func() {
@@ -132,6 +134,16 @@ func alloc(arg string, _ []byte) ([]byte, error) {
 		held = append(held, b)
 	}
 	return nil, nil
+}
+
+// burst takes and touches arg MiB, and gives them back.
+func burst(arg string, _ []byte) ([]byte, error) {
+	kept := held
+	held = nil // else its array would keep them
+	_, err := alloc(arg, nil)
+	held = kept
+	debug.FreeOSMemory()
+	return nil, err
 }
 
 func list(arg string, _ []byte) ([]byte, error) {
