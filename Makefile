@@ -16,7 +16,7 @@ help: ## list the targets
 
 build: ## bin/mayfly, one static binary
 	@echo "==> building bin/mayfly (the first time takes a minute or two)"
-	$(GO) build -trimpath -ldflags "-s -w" -o bin/mayfly ./cmd/mayfly
+	$(GO) build -ldflags "-s -w" -o bin/mayfly ./cmd/mayfly
 
 demo: build ## a node with example functions; ONCE=1 exits after the table
 	@bin/mayfly demo $(DEMOFLAGS)
@@ -40,8 +40,9 @@ generate: ## make generated files anew (the precompiled filters take a minute)
 lint: ## golangci-lint
 	$(GO) run $(GOLANGCI) run
 
-bench: ## cold and warm starts, throughput, memory
-	$(GO) run ./bench
+bench: build ## cold and warm starts, throughput, memory
+	@mkdir -p bench/results
+	$(GO) run ./bench -o bench/results/$$(date -u +%F).md
 
 clean: ## remove what build made
 	rm -rf bin
