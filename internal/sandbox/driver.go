@@ -38,6 +38,11 @@ type Sandbox interface {
 	// Start runs the first process. It is called once.
 	Start(ctx context.Context) error
 
+	// Settle ends what a driver grants to a start beyond Spec.MilliCPU. It is
+	// called when the first process is ready for work; a driver ends such a
+	// grace by itself after some time, or with the first Pause.
+	Settle() error
+
 	// Link returns the host's ends of the first process's stdin, stdout and
 	// stderr. They support deadlines. The sandbox owns and closes them.
 	Link() (stdin, stdout, stderr *os.File)
@@ -79,7 +84,7 @@ type Spec struct {
 	MemoryMB int  // limit for what runs inside
 	TmpMB    int  // size of Paths.Tmp
 	MilliCPU int  // share of the CPU when it is scarce, in thousandths of a CPU
-	CapCPU   bool // hold it to MilliCPU even when CPU is to spare, once it has started
+	CapCPU   bool // hold it to MilliCPU even when CPU is to spare, once it is settled
 	Pids     int  // processes and threads inside
 	Files    int  // open files of a process inside
 }

@@ -35,9 +35,10 @@ type fakeSandbox struct {
 	once                  sync.Once
 	exit                  Exit
 
-	mu     sync.Mutex
-	paused bool
-	pauses int
+	mu      sync.Mutex
+	paused  bool
+	pauses  int
+	settled int
 }
 
 func (d *fakeDriver) Name() string                        { return "fake" }
@@ -101,6 +102,13 @@ func (sb *fakeSandbox) Start(context.Context) error {
 func (sb *fakeSandbox) send(f Frame)             { sb.out.Write(AppendFrame(nil, f)) }
 func (sb *fakeSandbox) log(s string)             { io.WriteString(sb.logW, s) }
 func (sb *fakeSandbox) Link() (a, b, c *os.File) { return sb.stdin, sb.stdout, sb.stderr }
+
+func (sb *fakeSandbox) Settle() error {
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	sb.settled++
+	return nil
+}
 
 func (sb *fakeSandbox) Pause(context.Context) error {
 	sb.mu.Lock()

@@ -114,6 +114,9 @@ func (i *Instance) boot(ctx context.Context, d Driver, spec Spec, sink LineSink,
 	}
 	i.stdout.SetReadDeadline(time.Time{})
 	i.logs.drain()
+	if err := sb.Settle(); err != nil {
+		return fmt.Errorf("settle the sandbox of %s: %w", i.Version.Function, err)
+	}
 	return nil
 }
 

@@ -42,6 +42,18 @@ func TestSequentialCallsReuseOneInstance(t *testing.T) {
 	}
 }
 
+func TestReadyInstanceIsSettledOnce(t *testing.T) {
+	p := newTestPool(t, &fakeDriver{}, nil)
+	for range 2 {
+		i := acquire(t, p, "f")
+		if n := i.sb.(*fakeSandbox).settled; n != 1 {
+			t.Errorf("its sandbox was settled %d times before the call", n)
+		}
+		i.Call(call("r", ""))
+		p.Release(i)
+	}
+}
+
 func TestMostRecentlyUsedInstanceGoesFirst(t *testing.T) {
 	p := newTestPool(t, &fakeDriver{}, nil)
 	a, b := acquire(t, p, "f"), acquire(t, p, "f")

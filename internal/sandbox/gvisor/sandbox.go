@@ -205,10 +205,9 @@ func (s *Sandbox) start(ctx context.Context) error {
 	}
 }
 
-// Settle ends the time in which a sandbox with Spec.CapCPU may use more CPU than
-// its Spec says. It ends by itself 10 s after Start, or with the first Pause;
-// call Settle when the code's init is done. It does nothing in a sandbox that
-// has ended, or without control groups.
+// Settle implements sandbox.Sandbox: it begins to hold a sandbox with Spec.CapCPU
+// to its share, which otherwise happens 10 s after Start, or with the first
+// Pause. In a sandbox that has ended, or without control groups, it does nothing.
 func (s *Sandbox) Settle() error {
 	s.boost.Stop()
 	if s.cgroup == nil || !s.spec.CapCPU {

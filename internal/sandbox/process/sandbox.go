@@ -202,6 +202,9 @@ func (s *Sandbox) Pause(context.Context) error {
 	}
 }
 
+// Settle implements sandbox.Sandbox. This driver limits no CPU.
+func (s *Sandbox) Settle() error { return nil }
+
 // Resume implements sandbox.Sandbox.
 func (s *Sandbox) Resume(context.Context) error {
 	s.mu.Lock()

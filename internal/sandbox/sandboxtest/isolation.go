@@ -201,9 +201,7 @@ func (s *suite) cpu(t *testing.T) {
 	spec.MilliCPU, spec.CapCPU = 100, true
 	p := Start(t, d, spec)
 	p.Must("spin", nil)
-	// The first pause ends a driver's grace for starts.
-	check(t, p.Pause(t.Context()))
-	check(t, p.Resume(t.Context()))
+	check(t, p.Settle())
 	start, before := time.Now(), processTime(t, p)
 	p.Must("echo", nil)
 	for time.Since(start) < time.Second {
