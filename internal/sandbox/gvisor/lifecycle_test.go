@@ -3,6 +3,7 @@ package gvisor
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -360,6 +361,37 @@ func crash(t *testing.T, pid int) {
 		}
 	}
 	t.Fatalf("no code found in\n%s", maps)
+}
+
+// Code that ends in another network namespace must not take the node's thread
+// with it.
+func TestThreadsStayInTheirNetwork(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	network := func() string {
+		name, err := os.Readlink("/proc/thread-self/ns/net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	before := network()
+	err := keepNetns(func() error {
+		err := syscall.Unshare(syscall.CLONE_NEWNET)
+		if err == nil && network() == before {
+			t.Error("the thread has not moved")
+		}
+		return err
+	})
+	if errors.Is(err, syscall.EPERM) {
+		t.Skip("only root can change networks")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if after := network(); after != before {
+		t.Errorf("the thread is in %s, was in %s", after, before)
+	}
 }
 
 // What the node has open without close-on-exec must not get into a sandbox's

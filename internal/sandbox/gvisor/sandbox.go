@@ -196,7 +196,7 @@ func (s *Sandbox) start(ctx context.Context) error {
 	rs := runsc.Sandbox{ID: s.spec.ID, ControlSocketPath: s.control.path}
 	rs.Pid.Store(s.pid)
 	done := make(chan error, 1)
-	go func() { done <- rs.StartRoot(s.d.conf, s.oci) }()
+	go func() { done <- keepNetns(func() error { return rs.StartRoot(s.d.conf, s.oci) }) }()
 	select {
 	case err := <-done:
 		return err

@@ -129,6 +129,26 @@ func joinNetns(path string) (leave func() error, err error) {
 	}, nil
 }
 
+// keepNetns calls f on a thread that f may leave in another network namespace.
+// gVisor's code goes back to that of the process's first thread, which at that
+// time may itself be elsewhere: sockets of the node would end up in a sandbox's.
+func keepNetns(f func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer home.Close()
+	err = f()
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		// Still locked, the thread ends with the goroutine.
+		return errors.Join(err, fmt.Errorf("return to the node's network namespace: %w", back))
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
 // donations builds a child's descriptor table and the flags that tell gVisor
 // which number is what.
 type donations struct{ files []*os.File }
