@@ -2,7 +2,7 @@
 // the lines that a platform adds around each call.
 //
 // A log is a folder of segments, files of one JSON entry a line that are only
-// appended to. What Append took is handed to the operating system at once, so
+// appended to. What Append took is handed to the operating system within 2 ms, so
 // it survives the end of the node, though not a power cut.
 package logs
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -77,11 +76,6 @@ func tuneSentry() {
 		}
 		signal.Notify(sink, s)
 	}
-
-	// Left alone, the Go runtime opens cgroup files now and then to follow the
-	// CPU limit, and the Sentry's seccomp filter kills it for the openat.
-	// Setting a number, even the present one, ends that.
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 
 	// A Sentry's live heap is a few MiB: collecting it at each doubling during
 	// boot costs more than it frees.

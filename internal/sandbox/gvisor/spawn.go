@@ -46,6 +46,7 @@ type sentry struct {
 	args   []string   // after argv[0]
 	files  []*os.File // their numbers in the child are their indexes
 	netns  string     // path of the network namespace to start in, or "" for a new one
+	cpus   int        // that the code inside sees
 	hostID int        // user and group outside that root inside the user namespace is
 }
 
@@ -57,7 +58,11 @@ type sentry struct {
 func (s *spawner) start(p sentry) (pid, pidfd int, err error) {
 	pidfd = -1
 	attr := &syscall.ProcAttr{
-		Env: []string{}, // the host's environment is no business of a sandbox
+		// The host's environment is no business of a sandbox. The number is that
+		// of threads that run code of one process inside, too; more only wake each
+		// other up. Left to itself the Go runtime opens cgroup files now and then
+		// to follow the CPU limit, and the Sentry's filter kills it for the openat.
+		Env: []string{"GOMAXPROCS=" + strconv.Itoa(p.cpus)},
 		Sys: &syscall.SysProcAttr{
 			Setsid:      true,
 			Pdeathsig:   syscall.SIGKILL,
@@ -201,12 +206,13 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	if dir := s.d.cfg.DebugDir; dir != "" {
 		args = append(args, d.add("debug-log-fd", give(os.Create(filepath.Join(dir, s.spec.ID+".log")))))
 	}
+	cpus := guestCPUs(s.spec.MilliCPU)
 	// Between the flags of gVisor and those of its boot command.
 	args = append(args, "boot", "--bundle=/", "--attached", "--setup-root", "--apply-caps=true",
 		"--gofer-mount-confs="+img.mountConfs(),
 		"--total-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
 		"--total-host-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
-		"--cpu-num="+strconv.Itoa(guestCPUs(s.spec.MilliCPU)),
+		"--cpu-num="+strconv.Itoa(cpus),
 	)
 	text, merr := json.Marshal(s.oci)
 	if merr != nil {
@@ -236,7 +242,7 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 		}
 	}
 	var pidfd int
-	s.pid, pidfd, err = s.d.spawner.start(sentry{args: args, files: d.files, netns: netns, hostID: hostID()})
+	s.pid, pidfd, err = s.d.spawner.start(sentry{args: args, files: d.files, netns: netns, hostID: hostID(), cpus: cpus})
 	if err != nil {
 		return ready, err
 	}
@@ -247,10 +253,11 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	return ready, err
 }
 
-// guestCPUs is the number of CPUs that the code inside sees: as Lambda, never
-// less than two where the machine has them.
+// guestCPUs is the number of CPUs that the code inside sees: as many as its
+// share fills. A runtime that believes in more starts threads for them, and
+// pays for their switches.
 func guestCPUs(milliCPU int) int {
-	return min(max((milliCPU+999)/1000, 2), runtime.NumCPU())
+	return min(max((milliCPU+999)/1000, 1), runtime.NumCPU())
 }
 
 // pipeSize makes large frames twice as fast as the default of 64 KiB. The
