@@ -206,10 +206,10 @@ func (p *Pool) put(i *Instance) {
 	p.settled()
 	if i.broken || p.shut || !i.usable() {
 		p.discard(i)
-		p.schedule()
-		return
+	} else {
+		p.offer(i)
 	}
-	p.offer(i)
+	p.schedule() // the room of an instance that is idle now may be what another waits for
 }
 
 // offer gives a ready instance to the oldest waiter of its group, or makes it

@@ -141,6 +141,30 @@ func functions(p *Pool) (names []string) {
 	return names
 }
 
+func TestCallWaitsForTheRoomOfAnInstanceThatBecomesIdle(t *testing.T) {
+	p := newTestPool(t, &fakeDriver{}, func(c *PoolConfig) { c.MemoryMB = 128; c.QueueLimit = time.Hour })
+	a := acquire(t, p, "a")
+	got := make(chan *Instance)
+	go func() {
+		i, err := p.Acquire(t.Context(), version("b", 128))
+		if err != nil {
+			t.Error(err)
+		}
+		got <- i
+	}()
+	for { // until b waits
+		p.mu.Lock()
+		n := len(p.waiting)
+		p.mu.Unlock()
+		if n == 1 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	p.Release(a)
+	p.Release(<-got)
+}
+
 func TestFullMachineThrottlesAfterTheQueueLimit(t *testing.T) {
 	p := newTestPool(t, &fakeDriver{}, func(c *PoolConfig) { c.MemoryMB = 128; c.QueueLimit = time.Millisecond })
 	a := acquire(t, p, "a")
