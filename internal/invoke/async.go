@@ -60,6 +60,11 @@ func (n *Invoker) queued(ctx context.Context, body []byte, attempt int) (time.Du
 		n.cfg.Log.Error("a queued call is given up", "function", q.Function, "request", q.RequestID, "age", age, "err", err)
 		return 0, nil
 	default:
-		return min(firstBackoff<<min(attempt-1, 16), longBackoff), err
+		return backoff(attempt), err
 	}
+}
+
+// backoff is how long a call waits after its attempt, counted from 1.
+func backoff(attempt int) time.Duration {
+	return min(firstBackoff<<min(attempt-1, 16), longBackoff)
 }

@@ -1,0 +1,119 @@
+package invoke
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/blob/disk"
+	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/function"
+	"github.com/mayfly-dev/mayfly/internal/logs"
+	"github.com/mayfly-dev/mayfly/internal/meter"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/spine"
+)
+
+// newInvoker returns an invoker on a real spine without functions. What runs
+// functions is tested on whole nodes, in test/.
+func newInvoker(t *testing.T) *Invoker {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	s, err := spine.Open(t.Context(), spine.Config{Dir: t.TempDir(), Log: log})
+	ok(t, err)
+	t.Cleanup(s.Close)
+	bucket, err := s.Bucket(t.Context(), spine.FunctionsBucket)
+	ok(t, err)
+	packages, err := disk.Open(t.TempDir())
+	ok(t, err)
+	registry, err := function.Open(t.Context(), function.Options{Bucket: bucket, Packages: packages, Limits: function.DefaultLimits("amd64"), Log: log})
+	ok(t, err)
+	store, err := logs.Open(logs.Config{Dir: t.TempDir()}, log)
+	ok(t, err)
+	t.Cleanup(func() { ok(t, store.Close()) })
+	journal, err := s.Meter(t.Context())
+	ok(t, err)
+	calls, err := s.Calls(t.Context(), 4)
+	ok(t, err)
+	return New(Config{
+		Functions: registry, Logs: store, Meter: meter.NewRecorder(journal, log), Calls: calls, Log: log,
+		Concurrency: 4, MaxSync: 100, MaxAsync: 10,
+	})
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCallsThatCanNotRunAreRefusedAtTheDoor(t *testing.T) {
+	n := newInvoker(t)
+	big := make([]byte, 11)
+	if err := n.Async(t.Context(), Request{Function: "f", Payload: big}); !errs.Is(err, errs.TooLarge) {
+		t.Errorf("Async of 11 bytes: %v, want too large", err)
+	}
+	if err := n.Check(Request{Function: "f", Payload: big}); !errs.Is(err, errs.NotFound) {
+		t.Errorf("Check of a missing function: %v, want not found", err)
+	}
+	if _, err := n.Sync(t.Context(), Request{Function: "f", Payload: make([]byte, 101)}); !errs.Is(err, errs.TooLarge) {
+		t.Errorf("Sync of 101 bytes: %v, want too large", err)
+	}
+	if err := n.Async(t.Context(), Request{Function: "f"}); !errs.Is(err, errs.NotFound) {
+		t.Errorf("Async of a missing function: %v, want not found", err)
+	}
+}
+
+func TestQueuedCallOfADeletedFunctionLeavesTheQueue(t *testing.T) {
+	n := newInvoker(t)
+	body, err := json.Marshal(queued{Request: Request{Function: "gone", RequestID: "r"}, Accepted: time.Now()})
+	ok(t, err)
+	if _, err := n.queued(t.Context(), body, 1); err != nil {
+		t.Errorf("a call of a deleted function stays in the queue: %v", err)
+	}
+	if _, err := n.queued(t.Context(), []byte("no json"), 1); err != nil {
+		t.Errorf("a call that can't be read stays in the queue: %v", err)
+	}
+}
+
+func TestBackoffDoublesUpToItsLongest(t *testing.T) {
+	for attempt, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 8: 128 * time.Second, 9: 256 * time.Second, 10: longBackoff, 1000: longBackoff} {
+		if got := backoff(attempt); got != want {
+			t.Errorf("backoff(%d) = %s, want %s", attempt, got, want)
+		}
+	}
+}
+
+func TestTailIsTheEndOfTheCallsLog(t *testing.T) {
+	if got := string(tail("START", []byte("line\n"), []string{"END", "REPORT"})); got != "START\nline\nEND\nREPORT\n" {
+		t.Errorf("tail = %q", got)
+	}
+	long := strings.Repeat("x", 2*sandbox.TailBytes) + "\n"
+	got := string(tail("START", []byte(long), []string{"END"}))
+	if len(got) != sandbox.TailBytes || !strings.HasSuffix(got, "x\nEND\n") {
+		t.Errorf("the tail of a long log has %d bytes and ends with %q", len(got), got[len(got)-8:])
+	}
+}
+
+func TestFaultsBecomeOutcomes(t *testing.T) {
+	for fault, want := range map[sandbox.FaultKind]meter.Outcome{
+		0: meter.Failed, sandbox.TimedOut: meter.TimedOut, sandbox.OutOfMemory: meter.OutOfMemory,
+		sandbox.Exited: meter.Crashed, sandbox.ResponseTooLarge: meter.Failed,
+	} {
+		if got, _ := outcome(fault); got != want {
+			t.Errorf("fault %d is outcome %q, want %q", fault, got, want)
+		}
+	}
+}
+
+func TestCanceledRunEnds(t *testing.T) {
+	n := newInvoker(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("stop"))
+	ok(t, n.Run(ctx))
+}
