@@ -44,7 +44,7 @@ func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.Int64Var(&c.MaxAnswer, "max-answer", c.MaxAnswer, "bytes in an answer")
 	f.StringVar(&c.CPU, "cpu", c.CPU, "memory buys a share of the CPU when it is scarce (share), or a hard limit (cap)")
 
-	f.StringVar(&c.Egress, "egress", c.Egress, "what functions reach: open (all but this host, metadata addresses and each other) or none")
+	f.StringVar(&c.Egress, "egress", c.Egress, "what functions reach: open (all but this host, metadata addresses and each other), internet (of that, public addresses only) or none")
 	f.Var((*prefixes)(&c.EgressAllow), "egress-allow", "networks that are reachable although a rule forbids it")
 	f.Var((*prefixes)(&c.EgressDeny), "egress-deny", "networks that are not reachable although open")
 

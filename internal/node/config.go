@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,8 +31,9 @@ const (
 
 // What the network of functions may reach.
 const (
-	EgressOpen = "open" // all but the host itself, link-local addresses and other instances
-	EgressNone = "none" // nothing
+	EgressOpen     = "open"     // all but the host itself, link-local addresses and other instances
+	EgressInternet = "internet" // of that, public addresses only
+	EgressNone     = "none"     // nothing; EgressAllow has no effect either
 )
 
 // Config is everything a node can be told. Its zero value is not valid: start
@@ -58,7 +60,7 @@ type Config struct {
 	MaxAnswer       int64         // bytes in an answer
 	CPU             string        // CPUShare or CPUCap
 
-	Egress      string         // EgressOpen or EgressNone
+	Egress      string         // EgressOpen, EgressInternet or EgressNone
 	EgressAllow []netip.Prefix // reachable although a rule forbids it
 	EgressDeny  []netip.Prefix // not reachable although open
 
@@ -121,13 +123,16 @@ func (c Config) check() (Config, error) {
 	if c.Spine != "" && !strings.HasPrefix(c.Spine, "nats://") && !strings.HasPrefix(c.Spine, "tls://") {
 		return bad("spine", "%q is not the address of a NATS cluster, such as nats://host:4222", c.Spine)
 	}
-	for _, w := range []struct{ field, value, a, b string }{
-		{"driver", c.Driver, DriverGVisor, DriverProcess},
-		{"cpu", c.CPU, CPUShare, CPUCap},
-		{"egress", c.Egress, EgressOpen, EgressNone},
+	for _, w := range []struct {
+		field, value string
+		words        []string
+	}{
+		{"driver", c.Driver, []string{DriverGVisor, DriverProcess}},
+		{"cpu", c.CPU, []string{CPUShare, CPUCap}},
+		{"egress", c.Egress, []string{EgressOpen, EgressInternet, EgressNone}},
 	} {
-		if w.value != w.a && w.value != w.b {
-			return bad(w.field, "%q is neither %q nor %q", w.value, w.a, w.b)
+		if !slices.Contains(w.words, w.value) {
+			return bad(w.field, "%q is not one of: %s", w.value, strings.Join(w.words, ", "))
 		}
 	}
 	for _, d := range []struct {

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
 )
@@ -92,6 +95,44 @@ func TestBucketListsByPrefixAndSurvivesReopen(t *testing.T) {
 	stop := errors.New("stop")
 	if err := b.List(t.Context(), "", func(string, []byte, uint64) error { return stop }); err != stop {
 		t.Errorf("List = %v, want the callback's error", err)
+	}
+}
+
+func TestSpineOnAClusterIsTheSameSpine(t *testing.T) {
+	cluster, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster.Start()
+	t.Cleanup(func() { cluster.Shutdown(); cluster.WaitForShutdown() })
+	if !cluster.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the cluster does not start")
+	}
+	s, err := Open(t.Context(), Config{URL: cluster.ClientURL(), Replicas: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b, err := s.Bucket(t.Context(), "things")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Create(t.Context(), "a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	j, err := s.Meter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Append(t.Context(), "id", []byte("batch")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSpineThatIsNotThereIsUnavailable(t *testing.T) {
+	_, err := Open(t.Context(), Config{URL: "nats://127.0.0.1:1", Log: slog.New(slog.DiscardHandler)})
+	if !errs.Is(err, errs.Unavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("Open: %v, want unavailable, with the address", err)
 	}
 }
 
