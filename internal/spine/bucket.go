@@ -96,7 +96,7 @@ func (b *Bucket) List(ctx context.Context, prefix string, fn func(key string, va
 }
 
 func (b *Bucket) fail(err error, verb, key string) error {
-	kind := errs.Internal
+	var kind errs.Kind
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrKeyDeleted):
