@@ -13,7 +13,10 @@ import (
 
 // Bucket is a durable map from keys to revisioned values. Keys are made of
 // letters, digits, '-', '_', '/', '=' and '.'. It is safe for concurrent use.
-type Bucket struct{ kv jetstream.KeyValue }
+type Bucket struct {
+	s  *Spine
+	kv jetstream.KeyValue
+}
 
 // Bucket opens the named bucket, which is made if need be.
 func (s *Spine) Bucket(ctx context.Context, name string) (*Bucket, error) {
@@ -23,7 +26,7 @@ func (s *Spine) Bucket(ctx context.Context, name string) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket{kv: kv}, nil
+	return &Bucket{s: s, kv: kv}, nil
 }
 
 // Get returns the value and its revision, or errs.NotFound.
@@ -37,6 +40,9 @@ func (b *Bucket) Get(ctx context.Context, key string) (value []byte, rev uint64,
 
 // Create stores a value under a key that has none, else errs.Conflict.
 func (b *Bucket) Create(ctx context.Context, key string, value []byte) (rev uint64, err error) {
+	if err := b.s.room(reserve); err != nil {
+		return 0, err
+	}
 	rev, err = b.kv.Create(ctx, key, value)
 	if err != nil {
 		return 0, b.fail(err, "create", key)
@@ -46,6 +52,9 @@ func (b *Bucket) Create(ctx context.Context, key string, value []byte) (rev uint
 
 // Update replaces the value whose revision is rev, else errs.Stale.
 func (b *Bucket) Update(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
+	if err := b.s.room(reserve); err != nil {
+		return 0, err
+	}
 	next, err := b.kv.Update(ctx, key, value, rev)
 	if err != nil {
 		return 0, b.fail(err, "update", key)
@@ -56,6 +65,9 @@ func (b *Bucket) Update(ctx context.Context, key string, value []byte, rev uint6
 // Delete removes the key if its revision is rev, else errs.Stale. A rev of 0
 // removes it whatever its revision.
 func (b *Bucket) Delete(ctx context.Context, key string, rev uint64) error {
+	if err := b.s.room(deleteReserve); err != nil {
+		return err
+	}
 	var opts []jetstream.KVDeleteOpt
 	if rev != 0 {
 		opts = append(opts, jetstream.LastRevision(rev))

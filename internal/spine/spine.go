@@ -41,12 +41,13 @@ type Spine struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	replicas int
+	free     func() (int64, error) // bytes free on the embedded server's disk
 }
 
 // Open starts the embedded server, or connects to the cluster that cfg names. It
 // returns when the engine can serve.
 func Open(ctx context.Context, cfg Config) (*Spine, error) {
-	s := &Spine{replicas: cfg.Replicas}
+	s := &Spine{replicas: cfg.Replicas, free: func() (int64, error) { return freeBytes(cfg.Dir) }}
 	opts := []nats.Option{nats.Name("mayfly"), nats.MaxReconnects(-1)}
 	if cfg.URL == "" {
 		srv, err := startServer(cfg)
@@ -130,6 +131,9 @@ func (s *Spine) stream(ctx context.Context, cfg jetstream.StreamConfig) (jetstre
 // publish stores one message durably before it returns. A message whose id was
 // published within the stream's duplicate window is dropped.
 func (s *Spine) publish(ctx context.Context, subject, id string, body []byte) error {
+	if err := s.room(reserve); err != nil {
+		return err
+	}
 	var opts []jetstream.PublishOpt
 	if id != "" {
 		opts = append(opts, jetstream.WithMsgID(id))
