@@ -253,6 +253,10 @@ func describeError(err error) string {
 	if errors.As(err, &u) {
 		return describeTransport(u)
 	}
+	var p problem
+	if errors.As(err, &p) && p.Code == "NotFound" {
+		return p.Message + "\n`mayfly ls` lists the functions there are."
+	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
 		return err.Error()

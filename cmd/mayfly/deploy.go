@@ -54,6 +54,12 @@ out of the package.`,
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, name := range []string{"memory", "timeout", "storage"} {
+				// Zero would mean: leave it as it is.
+				if f := cmd.Flags().Lookup(name); f.Changed && strings.TrimLeft(f.Value.String(), "-0") == "" {
+					return usageError{fmt.Errorf("--%s must be more than 0", name)}
+				}
+			}
 			cl, err := c.client()
 			if err != nil {
 				return err

@@ -146,10 +146,17 @@ The AWS CLI and SDKs work too: eval "$(mayfly env)"`,
 func wrapArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
+			err := check(cmd, args)
+			switch {
+			case err == nil:
+				return nil
+			case !cmd.HasParent():
 				return usageError{err}
+			case len(args) == 0:
+				return usageError{fmt.Errorf("something is missing; it is called as: %s", cmd.UseLine())}
+			default:
+				return usageError{fmt.Errorf("%q is too much; it is called as: %s", args[len(args)-1], cmd.UseLine())}
 			}
-			return nil
 		}
 	}
 	for _, sub := range cmd.Commands() {

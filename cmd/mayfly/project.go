@@ -35,6 +35,9 @@ type project struct {
 // readProject reads a directory's project file, if it has one.
 func readProject(dir string) (*project, error) {
 	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usageError{fmt.Errorf("there is no directory %s: deploy takes the directory that holds the code", dir)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("deploy: %w", err)
 	}
@@ -119,6 +122,9 @@ func (p *project) choose(guesses []guess) (guess, error) {
 				return g, nil
 			}
 		}
+		if p.Handler == "" && !knownFamily(p.Runtime) {
+			return guess{}, fmt.Errorf("there is no runtime %s: `mayfly doctor` lists those of this machine, such as python3.11, nodejs20.x and provided.al2023", p.Runtime)
+		}
 		if p.Handler == "" {
 			return guess{}, fmt.Errorf("%s: nothing in it tells the handler for %s: give --handler, such as app.handler", p.dir, p.Runtime)
 		}
@@ -133,6 +139,11 @@ func (p *project) choose(guesses []guess) (guess, error) {
 	default:
 		return guess{}, fmt.Errorf("%s holds %s and %s: say which it is with --runtime", p.dir, guesses[0].file, guesses[1].file)
 	}
+}
+
+// knownFamily reports whether a runtime's name is one that nodes may have.
+func knownFamily(name string) bool {
+	return strings.HasPrefix(name, familyPython) || strings.HasPrefix(name, familyNode) || strings.HasPrefix(name, "provided")
 }
 
 // guesses returns at most one guess for each family.
