@@ -141,6 +141,7 @@ func (n *Invoker) settle(instance string, v *function.Version, rec meter.Record,
 func (n *Invoker) initFailed(v *function.Version, r Request, attempt int, began time.Time, failed *sandbox.InitError) (Result, error) {
 	rec := n.record(v, r, attempt)
 	rec.Start, rec.Outcome, rec.Init = began, meter.InitFailed, failed.Times.Init
+	rec.PeakBytes = failed.PeakBytes
 	rec.Phases.Sandbox, rec.Phases.Init = failed.Times.Sandbox, failed.Times.Init
 	rec.Billed = meter.Billed(0, rec.Init)
 	status := logs.StatusError
@@ -151,7 +152,7 @@ func (n *Invoker) initFailed(v *function.Version, r Request, attempt int, began 
 		logs.InitReportLine(rec.Init, status, failed.ErrorType),
 		logs.StartLine(r.RequestID, v.Version), logs.EndLine(r.RequestID), report(rec, status, failed.ErrorType),
 	}
-	res := Result{Payload: failed.Document, FunctionError: Unhandled, Version: v.Version, Record: rec}
+	res := Result{Payload: failed.For(r.RequestID), FunctionError: Unhandled, Version: v.Version, Record: rec}
 	if r.Tail {
 		res.LogTail = tail("", nil, platform)
 	}

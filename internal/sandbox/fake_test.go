@@ -164,7 +164,7 @@ func (fakeGuest) Header(dst []byte, _ *function.Version, c *Call) []byte {
 	return fmt.Appendf(dst, "Id: %s\r\n", c.RequestID)
 }
 func (fakeGuest) Fault(f Fault) ([]byte, string) {
-	return fmt.Appendf(nil, "fault %d", f.Kind), fmt.Sprint("Fault.", f.Kind)
+	return fmt.Appendf(nil, "fault %d%s", f.Kind, f.RequestID), fmt.Sprint("Fault.", f.Kind)
 }
 
 func echo(_ *fakeSandbox, f Frame) (Frame, bool) {

@@ -104,11 +104,12 @@ func (i *Instance) boot(ctx context.Context, d Driver, spec Spec, sink LineSink,
 		if kind == TimedOut {
 			kind = InitTimedOut
 		}
-		doc, typ := i.guest.Fault(Fault{Kind: kind, Limit: initLimit, Exit: i.exit()})
-		return &InitError{Fault: kind, Document: doc, ErrorType: typ}
+		found := Fault{Kind: kind, Limit: initLimit, Exit: i.exit()}
+		doc, typ := i.guest.Fault(found)
+		return &InitError{Fault: kind, Document: doc, ErrorType: typ, PeakBytes: i.Peak(), guest: i.guest, found: found}
 	case f.Kind == FrameInitError:
 		i.logs.drain()
-		return &InitError{Document: f.Body, ErrorType: headerValue(f.Header, "Error-Type")}
+		return &InitError{Document: f.Body, ErrorType: headerValue(f.Header, "Error-Type"), PeakBytes: i.Peak()}
 	case f.Kind != FrameReady:
 		return errs.Newf(errs.Internal, "the runtime of %s opened its link with a frame of kind %d", i.Version.Function, f.Kind)
 	}
@@ -127,6 +128,22 @@ type InitError struct {
 	Document  []byte
 	ErrorType string
 	Times     StartTimes
+	PeakBytes int64 // most memory that init used
+
+	guest Guest // words found again, for the call that waited
+	found Fault
+}
+
+// For returns the document for the call that waited for the init: a fault that
+// the host found out names the call.
+func (e *InitError) For(requestID string) []byte {
+	if e.Fault == 0 {
+		return e.Document
+	}
+	found := e.found
+	found.RequestID = requestID
+	doc, _ := e.guest.Fault(found)
+	return doc
 }
 
 func (e *InitError) Error() string { return "init failed: " + string(e.Document) }

@@ -291,7 +291,7 @@ func TestFaultsAreToldApart(t *testing.T) {
 				c.Deadline = time.Now().Add(20 * time.Millisecond)
 			}
 			a := i.Call(c)
-			if !a.Failed || a.Fault != tt.want || string(a.Body) != fmt.Sprintf("fault %d", tt.want) {
+			if !a.Failed || a.Fault != tt.want || string(a.Body) != fmt.Sprintf("fault %dr", tt.want) {
 				t.Errorf("answer %q, fault %d, want %d", a.Body, a.Fault, tt.want)
 			}
 			p.Release(i)
@@ -307,7 +307,7 @@ func TestInitErrorReachesEachWaitingCall(t *testing.T) {
 		wg.Go(func() {
 			_, err := p.Acquire(t.Context(), version("f", 128))
 			var failed *InitError
-			if !errors.As(err, &failed) || string(failed.Document) != "no such module" || failed.ErrorType != "Bad.Init" {
+			if !errors.As(err, &failed) || string(failed.For("r1")) != "no such module" || failed.ErrorType != "Bad.Init" || failed.PeakBytes != 2<<20 {
 				t.Errorf("Acquire: %v, want the init error", err)
 			}
 		})
@@ -323,7 +323,10 @@ func TestSlowInitIsTriedOnceMoreWithTheCallsLimit(t *testing.T) {
 	_, err := p.Acquire(t.Context(), v)
 	var failed *InitError
 	if !errors.As(err, &failed) || failed.Fault != InitTimedOut {
-		t.Errorf("Acquire: %v, want an init timeout", err)
+		t.Fatalf("Acquire: %v, want an init timeout", err)
+	}
+	if got := string(failed.For(" of r1")); got != fmt.Sprintf("fault %d of r1", InitTimedOut) || failed.PeakBytes != 2<<20 {
+		t.Errorf("the call's document %q, peak %d; want its request id and the init's memory", got, failed.PeakBytes)
 	}
 	if d.created != 2 {
 		t.Errorf("%d sandboxes were made, want 2", d.created)
