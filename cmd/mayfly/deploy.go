@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/spf13/cobra"
+
+	"github.com/mayfly-dev/mayfly/internal/node"
 )
 
 const (
@@ -159,10 +161,13 @@ func (c *cli) deploy(ctx context.Context, cl *client, dir string, o deployOption
 	}
 	d := &deployment{
 		Name: p.Name, Runtime: p.Runtime, Handler: p.Handler, CodeBytes: len(code.data), CodeSHA256: code.sha256(),
-		Changes: []change{}, Warnings: append([]string{}, status.Warnings...),
+		Changes: []change{}, Warnings: []string{},
 	}
 	if code.modules > bigModules {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("node_modules holds %s: leave out what only the build needs (npm install --omit=dev, or %s)", bytesText(code.modules), ignoreFile))
+	}
+	if status.Driver == node.DriverProcess { // other warnings are told once, when the node starts
+		d.Warnings = append(d.Warnings, status.Warnings...)
 	}
 	old, err := cl.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &p.Name})
 	var missing *types.ResourceNotFoundException
