@@ -154,7 +154,7 @@ func (n *Invoker) initFailed(v *function.Version, r Request, attempt int, began 
 	}
 	res := Result{Payload: failed.For(r.RequestID), FunctionError: Unhandled, Version: v.Version, Record: rec}
 	if r.Tail {
-		res.LogTail = tail("", nil, platform)
+		res.LogTail = tail("", failed.Log, platform)
 	}
 	return res, n.settle("", v, rec, platform)
 }

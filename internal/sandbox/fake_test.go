@@ -80,6 +80,7 @@ func (sb *fakeSandbox) Start(context.Context) error {
 			<-sb.d.boots
 		}
 		if e := sb.d.initErr; e != "" {
+			sb.log("importing\n")
 			sb.send(Frame{Kind: FrameInitError, Header: []byte("Error-Type: Bad.Init\r\n"), Body: []byte(e)})
 			return
 		}

@@ -128,7 +128,8 @@ type InitError struct {
 	Document  []byte
 	ErrorType string
 	Times     StartTimes
-	PeakBytes int64 // most memory that init used
+	Log       []byte // end of what the code wrote to its log
+	PeakBytes int64  // most memory that init used
 
 	guest Guest // words found again, for the call that waited
 	found Fault

@@ -369,6 +369,7 @@ func (p *Pool) bootOnce(i *Instance, limit time.Duration) error {
 	var failed *InitError
 	if errors.As(err, &failed) {
 		failed.Times = i.start
+		failed.Log = i.logs.end()
 	}
 	if bad != nil {
 		return bad
