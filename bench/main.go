@@ -82,7 +82,7 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, n.stop()) }()
 
 	fmt.Fprintf(out, "# Bench of %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
-	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(os.Args, " "))
+	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
 	rest, err := n.rss()
 	if err != nil {
 		return err
