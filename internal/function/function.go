@@ -87,7 +87,6 @@ type Version struct {
 	UpdateReasonCode string       `json:"updateReasonCode,omitempty"`
 	RuntimeWarning   string       `json:"runtimeWarning,omitempty"`  // why another interpreter than the one named serves it
 	RuntimeResolved  string       `json:"runtimeResolved,omitempty"` // what serves it, e.g. "python3.11 (3.11.7)"
-	LastInvocation   time.Time    `json:"-"`
 
 	// sealed is set by seal: the version that fingerprint was computed for. It
 	// differs from the version's own address in a copy.

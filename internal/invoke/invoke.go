@@ -102,7 +102,8 @@ func (n *Invoker) record(v *function.Version, r Request, attempt int) meter.Reco
 // call runs the call on an instance and accounts for it.
 func (n *Invoker) call(inst *sandbox.Instance, r Request, rec meter.Record) (Result, error) {
 	v := inst.Version
-	if err := n.log(v, inst.ID, r.RequestID, logs.StartLine(r.RequestID, v.Version)); err != nil {
+	start := logs.StartLine(r.RequestID, v.Version)
+	if err := n.log(v, inst.ID, r.RequestID, start); err != nil {
 		return Result{}, err
 	}
 	a := inst.Call(&sandbox.Call{
@@ -119,11 +120,11 @@ func (n *Invoker) call(inst *sandbox.Instance, r Request, rec meter.Record) (Res
 	rec.Billed = meter.Billed(rec.Duration, rec.Init)
 	var platform []string
 	if a.Fault == sandbox.TimedOut {
-		platform = append(platform, fmt.Sprintf("%s %s Task timed out after %.2f seconds", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), r.RequestID, v.Timeout.Seconds()))
+		platform = append(platform, logs.TimeoutLine(time.Now(), r.RequestID, v.Timeout))
 	}
 	platform = append(platform, logs.EndLine(r.RequestID), report(rec, status, a.ErrorType))
 	if r.Tail {
-		res.LogTail = tail(logs.StartLine(r.RequestID, v.Version), a.Log, platform)
+		res.LogTail = tail(start, a.Log, platform)
 	}
 	res.Record = rec
 	return res, n.settle(inst.ID, v, rec, platform)

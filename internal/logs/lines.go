@@ -32,6 +32,11 @@ func StartLine(requestID, version string) string {
 // EndLine is the line after a call's own lines.
 func EndLine(requestID string) string { return "END RequestId: " + requestID }
 
+// TimeoutLine is the line of a call that was over its time limit, before its end.
+func TimeoutLine(at time.Time, requestID string, limit time.Duration) string {
+	return fmt.Sprintf("%s %s Task timed out after %.2f seconds", at.UTC().Format("2006-01-02T15:04:05.000Z"), requestID, limit.Seconds())
+}
+
 // ReportLine is the line that sums a call up.
 func ReportLine(r Report) string {
 	var b strings.Builder

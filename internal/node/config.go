@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/invoke"
 )
 
 // The drivers a node can run functions with.
@@ -83,9 +84,9 @@ func Default() Config {
 		QueueLimit:      10 * time.Second,
 		DrainLimit:      20 * time.Second,
 		InitLimit:       10 * time.Second,
-		MaxSyncPayload:  6 << 20,
-		MaxAsyncPayload: 1 << 20,
-		MaxAnswer:       6<<20 + 100,
+		MaxSyncPayload:  invoke.MaxSyncPayload,
+		MaxAsyncPayload: invoke.MaxAsyncPayload,
+		MaxAnswer:       invoke.MaxAnswer,
 		CPU:             CPUShare,
 		Egress:          EgressOpen,
 		InterpreterDirs: []string{"/usr/local/bin", "/usr/bin", "/bin"},

@@ -89,9 +89,8 @@ type group struct {
 }
 
 type waiter struct {
-	g     *group
-	since time.Time
-	got   chan grant // buffered: the giver never waits
+	g   *group
+	got chan grant // buffered: the giver never waits
 }
 
 type grant struct {
@@ -148,7 +147,7 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 		p.lost(i)
 		p.discard(i)
 	}
-	w := &waiter{g: g, since: time.Now(), got: make(chan grant, 1)}
+	w := &waiter{g: g, got: make(chan grant, 1)}
 	p.waiting = append(p.waiting, w)
 	g.waiting++
 	p.schedule()
@@ -215,14 +214,10 @@ func (p *Pool) put(i *Instance) {
 // offer gives a ready instance to the oldest waiter of its group, or makes it
 // idle; one that is obsolete ends.
 func (p *Pool) offer(i *Instance) {
-	for n, w := range p.waiting {
-		if w.g == i.group {
-			p.waiting = slices.Delete(p.waiting, n, n+1)
-			w.g.waiting--
-			p.take(i)
-			w.got <- grant{i: i}
-			return
-		}
+	if w := p.oldest(i.group); w != nil {
+		p.take(i)
+		w.got <- grant{i: i}
+		return
 	}
 	if i.group.retired {
 		p.discard(i)
@@ -239,6 +234,18 @@ func (p *Pool) take(i *Instance) {
 	if i.timer != nil {
 		i.timer.Stop()
 	}
+}
+
+// oldest takes the waiter of g that waited longest out of the queue; nil if none
+// waits.
+func (p *Pool) oldest(g *group) *waiter {
+	for _, w := range p.waiting {
+		if w.g == g {
+			p.forget(w)
+			return w
+		}
+	}
+	return nil
 }
 
 // forget removes a waiter and reports whether it was still waiting.
@@ -386,13 +393,8 @@ func (p *Pool) refuse(g *group, err error) {
 			err = &errs.Error{Kind: errs.Unavailable, Message: "an instance could not be started", Err: err}
 		}
 	}
-	for n, w := range p.waiting {
-		if w.g == g {
-			p.waiting = slices.Delete(p.waiting, n, n+1)
-			g.waiting--
-			w.got <- grant{err: err}
-			return
-		}
+	if w := p.oldest(g); w != nil {
+		w.got <- grant{err: err}
 	}
 }
 

@@ -79,15 +79,7 @@ func TestWaitingCallTakesAFreedInstanceBeforeItsOwnStart(t *testing.T) {
 		}
 		got <- i
 	}()
-	for { // until the second call waits for its own start
-		p.mu.Lock()
-		n := len(p.waiting)
-		p.mu.Unlock()
-		if n == 1 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	untilOneWaits(p)
 	p.Release(first)
 	if i := <-got; i != first {
 		t.Error("the waiting call did not take the freed instance")
@@ -95,6 +87,19 @@ func TestWaitingCallTakesAFreedInstanceBeforeItsOwnStart(t *testing.T) {
 		p.Release(i)
 	}
 	close(d.boots)
+}
+
+// untilOneWaits returns when a call waits for an instance.
+func untilOneWaits(p *Pool) {
+	for {
+		p.mu.Lock()
+		n := len(p.waiting)
+		p.mu.Unlock()
+		if n == 1 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func TestStartsAreBoundedInABurst(t *testing.T) {
@@ -152,15 +157,7 @@ func TestCallWaitsForTheRoomOfAnInstanceThatBecomesIdle(t *testing.T) {
 		}
 		got <- i
 	}()
-	for { // until b waits
-		p.mu.Lock()
-		n := len(p.waiting)
-		p.mu.Unlock()
-		if n == 1 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	untilOneWaits(p)
 	p.Release(a)
 	p.Release(<-got)
 }
