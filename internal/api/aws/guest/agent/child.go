@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
@@ -53,8 +54,9 @@ func start(env []string, addr string) (pid int, words string) {
 }
 
 // reap waits for children, also those that were left behind by others, and ends
-// the agent in the way the function's bootstrap ended.
-func reap(child int) {
+// the agent in the way the function's bootstrap ended, unless the agent has
+// killed it because it is ending itself.
+func reap(child int, ending *atomic.Bool) {
 	for {
 		var ws syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &ws, 0, nil)
@@ -63,6 +65,9 @@ func reap(child int) {
 		}
 		if err != nil {
 			fatal("wait for the function's process", err)
+		}
+		if ending.Load() {
+			select {} // run has the last word
 		}
 		if ws.Signaled() {
 			dieOf(ws.Signal())

@@ -63,7 +63,7 @@ func serve(port, limit int) {
 		os.Exit(1)
 	}
 	s.child = child
-	go reap(child)
+	go reap(child, &s.ending)
 	if err := s.run(); err != io.EOF {
 		fatal("serve", err)
 	}

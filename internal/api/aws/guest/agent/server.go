@@ -2,6 +2,7 @@ package main
 
 import (
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
@@ -16,6 +17,7 @@ type server struct {
 	listener int
 	conns    []*conn
 	child    int
+	ending   atomic.Bool // the agent kills its child because it ends itself
 	polled   []pollfd
 	rbuf     []byte
 	wbuf     []byte
@@ -207,6 +209,7 @@ func (s *server) serve(c *conn) error {
 func (s *server) receive() error {
 	f, err := s.link.receive()
 	if err != nil {
+		s.ending.Store(true)
 		_ = syscall.Kill(s.child, syscall.SIGKILL) // the host is gone
 		return err
 	}
@@ -216,6 +219,7 @@ func (s *server) receive() error {
 	case frameShutdown:
 		_ = syscall.Kill(s.child, syscall.SIGTERM) // its end is ours
 	default:
+		s.ending.Store(true)
 		_ = syscall.Kill(s.child, syscall.SIGKILL)
 		fatal("the host sent a frame of unknown kind "+strconv.Itoa(int(f.kind)), nil)
 	}
