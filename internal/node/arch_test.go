@@ -43,20 +43,26 @@ func packages(t *testing.T) map[string]pkg {
 // longest matching prefix counts. Rooms of one rank don't import each other.
 var rank = map[string]int{
 	"internal/errs":     0,
+	"internal/event":    5,
+	"internal/trace":    8,
 	"internal/spine":    10,
 	"internal/blob":     10,
 	"internal/function": 20, "internal/logs": 20, "internal/meter": 20, "internal/access": 20,
 	"internal/runtimes":       20,
+	"internal/queue":          20,
+	"internal/snapshot":       25,
 	"internal/image":          25,
 	"internal/sandbox":        30,
 	"internal/sandbox/gvisor": 35, "internal/sandbox/process": 35, "internal/sandbox/sandboxtest": 34,
 	"internal/sandbox/gvisor/egress": 34,
 	"internal/invoke":                40,
-	"internal/api":                   50,
-	"internal/node":                  60,
-	"mayflytest":                     70,
-	"cmd":                            80,
-	"test":                           90, "bench": 90, "examples": 75,
+	"internal/trigger":               45, "internal/bus": 45, "internal/schedule": 45, "internal/bucket": 42, "internal/replay": 45,
+	"internal/api":  50,
+	"console":       55,
+	"internal/node": 60,
+	"mayflytest":    70,
+	"cmd":           80,
+	"test":          90, "bench": 90, "examples": 75,
 }
 
 func rankOf(path string) (int, bool) {
