@@ -15,12 +15,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/smithy-go"
 
 	"github.com/mayfly-dev/mayfly/internal/access"
+	api "github.com/mayfly-dev/mayfly/internal/client"
 	"github.com/mayfly-dev/mayfly/internal/node"
 )
 
@@ -146,7 +146,7 @@ func readTarget(dir string) (t target, err error) {
 type client struct {
 	target
 	*lambda.Client
-	http *http.Client
+	api *api.Client // for what the SDK's client has no words for, and for the other services
 }
 
 func (c *cli) client() (*client, error) {
@@ -159,66 +159,29 @@ func (c *cli) client() (*client, error) {
 
 func newClient(t target) *client {
 	h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	return &client{target: t, http: h, Client: lambda.New(lambda.Options{
-		BaseEndpoint: &t.endpoint,
-		Region:       t.region,
-		Credentials:  credentials.NewStaticCredentialsProvider(t.keyID, t.secret, ""),
-		HTTPClient:   h,
-		Retryer:      aws.NopRetryer{}, // a person sees each failure
-	})}
+	return &client{
+		target: t,
+		api:    &api.Client{Endpoint: t.endpoint, Region: t.region, KeyID: t.keyID, Secret: t.secret, HTTP: h},
+		Client: lambda.New(lambda.Options{
+			BaseEndpoint: &t.endpoint,
+			Region:       t.region,
+			Credentials:  credentials.NewStaticCredentialsProvider(t.keyID, t.secret, ""),
+			HTTPClient:   h,
+			Retryer:      aws.NopRetryer{}, // a person sees each failure
+		}),
+	}
 }
 
 // get calls the admin door, which is for what AWS's API has no words for. The
 // caller closes the body.
 func (cl *client) get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
-	u := cl.endpoint + "/_mayfly/v1/" + path
-	if len(query) > 0 {
-		u += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
-	if err != nil {
-		return nil, err
-	}
-	const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	key := aws.Credentials{AccessKeyID: cl.keyID, SecretAccessKey: cl.secret}
-	if err := v4.NewSigner().SignHTTP(ctx, key, req, emptySHA256, "mayfly", cl.region, time.Now()); err != nil {
-		return nil, fmt.Errorf("sign the request: %w", err)
-	}
-	resp, err := cl.http.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
-	}
-	defer resp.Body.Close()
-	var p problem
-	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Message == "" {
-		return nil, fmt.Errorf("the node answered %s to %s", resp.Status, path)
-	}
-	return nil, p
+	return cl.api.Stream(ctx, path, query)
 }
 
 // getJSON calls the admin door and decodes its answer into v.
 func (cl *client) getJSON(ctx context.Context, path string, query url.Values, v any) error {
-	body, err := cl.get(ctx, path, query)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	if err := json.NewDecoder(body).Decode(v); err != nil {
-		return fmt.Errorf("read the node's answer to %s: %w", path, err)
-	}
-	return nil
+	return cl.api.Admin(ctx, http.MethodGet, path, query, nil, v)
 }
-
-// problem is an error of the admin door.
-type problem struct {
-	Code    string
-	Message string
-}
-
-func (p problem) Error() string { return p.Message }
 
 // nodeStatus is what the CLI reads of the admin door's answer to "node".
 type nodeStatus struct {
@@ -253,25 +216,31 @@ func describeError(err error) string {
 	if errors.As(err, &u) {
 		return describeTransport(u)
 	}
-	var p problem
-	if errors.As(err, &p) && p.Code == "NotFound" {
-		return p.Message + "\n`mayfly ls` lists the functions there are."
+	var p *api.Problem
+	if errors.As(err, &p) {
+		return hint(p.Code, p.Message)
 	}
-	var api smithy.APIError
-	if !errors.As(err, &api) {
-		return err.Error()
+	var sdk smithy.APIError
+	if errors.As(err, &sdk) {
+		return hint(sdk.ErrorCode(), sdk.ErrorMessage())
 	}
-	msg := api.ErrorMessage()
+	return err.Error()
+}
+
+// hint adds to a refusal what to do about it.
+func hint(code, msg string) string {
 	if msg == "" {
 		msg = "the node refused the call"
 	}
-	switch api.ErrorCode() {
+	switch code {
+	case "NotFound":
+		return msg + "\n`mayfly ls` lists the functions there are."
 	case "ResourceNotFoundException":
 		return msg + "\n`mayfly ls` lists the functions there are."
 	case "UnrecognizedClientException", "InvalidSignatureException", "InvalidClientTokenId", "SignatureDoesNotMatch":
 		return msg + "\nThe access key is not this node's: eval \"$(mayfly env)\" sets the right one, or unset AWS_ENDPOINT_URL to use the data directory's."
 	}
-	return msg + " (" + api.ErrorCode() + ")"
+	return msg + " (" + code + ")"
 }
 
 // describeTransport words a call that got no answer.

@@ -13,6 +13,7 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/spf13/cobra"
 
+	api "github.com/mayfly-dev/mayfly/internal/client"
 	"github.com/mayfly-dev/mayfly/internal/logs"
 )
 
@@ -114,13 +115,13 @@ func (c *cli) printEntries(r io.Reader) (n int, err error) {
 		}
 		var e struct {
 			logs.Entry
-			problem
+			api.Problem
 		}
 		if err := json.Unmarshal(line, &e); err != nil {
 			return n, fmt.Errorf("read the node's answer: %w", err)
 		}
 		if e.Code != "" {
-			return n, e.problem
+			return n, &e.Problem
 		}
 		n++
 		if c.json {
