@@ -26,6 +26,7 @@ const envPrefix = "MAYFLY_"
 // all commands and is set apart.
 func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.StringVar(&c.Listen, "listen", c.Listen, "HOST:PORT of the API; port 0 picks a free one")
+	f.StringVar(&c.Domain, "domain", c.Domain, "domain under which functions' endpoints are: ID.fn.DOMAIN, ID.api.DOMAIN")
 	f.StringVar(&c.Region, "region", c.Region, "region that clients sign for")
 	f.StringVar(&c.Account, "account", c.Account, "account number in identifiers, 12 digits")
 

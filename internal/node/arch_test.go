@@ -50,6 +50,7 @@ var rank = map[string]int{
 	"internal/function": 20, "internal/logs": 20, "internal/meter": 20, "internal/access": 20,
 	"internal/runtimes":       20,
 	"internal/queue":          20,
+	"internal/endpoint":       20,
 	"internal/snapshot":       25,
 	"internal/image":          25,
 	"internal/sandbox":        30,

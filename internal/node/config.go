@@ -42,6 +42,7 @@ const (
 type Config struct {
 	DataDir string // the node's one directory; made if need be
 	Listen  string // HOST:PORT of the API; loopback unless told otherwise; port 0 picks one
+	Domain  string // endpoints of functions are at ID.fn.DOMAIN and ID.api.DOMAIN
 
 	Region  string // as clients sign it
 	Account string // 12 digits, the account in identifiers
@@ -74,6 +75,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Listen:  "127.0.0.1:9555",
+		Domain:  "localhost",
 		Region:  "us-east-1",
 		Account: "000000000000",
 
@@ -96,6 +98,7 @@ func Default() Config {
 var (
 	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
 	regionForm  = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+	domainForm  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
 )
 
 // minMemoryMB is the least budget that holds one instance.
@@ -117,6 +120,9 @@ func (c Config) check() (Config, error) {
 	}
 	if !accountForm.MatchString(c.Account) {
 		return bad("account", "%q is not 12 digits", c.Account)
+	}
+	if !domainForm.MatchString(c.Domain) || len(c.Domain) > 200 {
+		return bad("domain", "%q is not a domain name in lower case, such as mayfly.example.com", c.Domain)
 	}
 	if !regionForm.MatchString(c.Region) {
 		return bad("region", "%q is not a region, such as us-east-1", c.Region)

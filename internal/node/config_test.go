@@ -19,6 +19,8 @@ func TestConfigRefusesWhatCanNotWorkAndNamesTheField(t *testing.T) {
 		{"listen", func(c *Config) { c.Listen = "127.0.0.1:70000" }},
 		{"listen", func(c *Config) { c.Listen = "127.0.0.1:http" }},
 		{"account", func(c *Config) { c.Account = "me" }},
+		{"domain", func(c *Config) { c.Domain = "" }},
+		{"domain", func(c *Config) { c.Domain = "my_fly.example.com" }},
 		{"region", func(c *Config) { c.Region = "" }},
 		{"region", func(c *Config) { c.Region = "us east" }},
 		{"spine", func(c *Config) { c.Spine = "localhost:4222" }},

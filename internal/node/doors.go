@@ -2,12 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"log/slog"
-	"net"
-	"net/http"
-	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/admin"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/lambda"
@@ -15,18 +9,11 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
 )
 
-// Patience with clients. A request's body and answer may be large and slow, so
-// they have no limit of time of their own.
-const (
-	headerLimit = 10 * time.Second
-	idleLimit   = 2 * time.Minute
-)
-
 // maxAdminBody bounds a request to the admin door in bytes.
 const maxAdminBody = 1 << 20
 
-// openDoors makes the server and listens.
-func (n *Node) openDoors(ctx context.Context) error {
+// openDoors makes the doors.
+func (n *Node) openDoors(context.Context) error {
 	mux := wire.NewMux(wire.NewAuthenticator(n.keys), n.log)
 	door := lambda.New(lambda.Options{
 		Region: n.cfg.Region, Account: n.cfg.Account, Functions: n.registry, Invoker: n.invoker,
@@ -38,20 +25,8 @@ func (n *Node) openDoors(ctx context.Context) error {
 		Node: n.describe, Meter: n.meter, Prices: admin.ListPrices(goarch), Logs: n.logs,
 		Functions: n.registry, Instances: n.pool, Log: n.log,
 	}))
-	root := http.NewServeMux()
-	root.Handle("/", mux)
-	root.Handle(lambda.CodePath, door.CodeHandler())
-	root.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-
-	var lc net.ListenConfig
-	var err error
-	if n.listener, err = lc.Listen(ctx, "tcp", n.cfg.Listen); err != nil {
-		return fmt.Errorf("listen for the API; choose another address with --listen: %w", err)
-	}
-	n.server = &http.Server{
-		Handler: root, ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: wire.MaxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
-	}
+	n.front.rest = mux
+	n.front.paths = append(n.front.paths, pathHandler{lambda.CodePath, false, door.CodeHandler()})
 	return nil
 }
 

@@ -62,6 +62,7 @@ type Node struct {
 	pool     *sandbox.Pool
 	registry *function.Registry
 	invoker  *invoke.Invoker
+	front    *front
 	server   *http.Server
 	listener net.Listener
 	warnings []string // full sentences; not changed after New
@@ -80,14 +81,14 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("find the data directory: %w", err)
 	}
-	n := &Node{cfg: cfg, log: log, version: version, started: time.Now()}
+	n := &Node{cfg: cfg, log: log, version: version, started: time.Now(), front: newFront(cfg.Domain)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		n.openDir, n.openStores, n.openRuntimes, n.openDriver, n.openCore, n.openDoors,
+		n.openDir, n.openStores, n.openRuntimes, n.openDriver, n.openCore, n.openDoors, n.openServer,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, err

@@ -15,4 +15,5 @@ const (
 // Buckets of the house.
 const (
 	FunctionsBucket = "functions"
+	EndpointsBucket = "endpoints" // function URLs and HTTP APIs
 )
