@@ -67,6 +67,44 @@ type Sandbox interface {
 	Close() error
 }
 
+// Snapshotter is what a Driver is besides when its sandboxes can be saved and
+// made again from what was saved, as often as wanted.
+type Snapshotter interface {
+	// Build identifies, in any words, what snapshots depend on besides the Spec:
+	// the driver's own version and configuration, and the machine. A snapshot
+	// restores only under the Build that it was saved under.
+	Build() string
+
+	// Shape names the kind of blank that sandboxes of spec are restored into.
+	Shape(spec Spec) string
+
+	// Blank makes a sandbox that is booted as far as is possible without knowing
+	// what it will run. It serves every Spec that has the Shape of like. The
+	// caller must Close it, or the sandbox that it becomes.
+	Blank(ctx context.Context, id string, like Spec) (Blank, error)
+}
+
+// Blank is a booted sandbox that belongs to no function yet.
+type Blank interface {
+	// Restore makes it a running sandbox from a snapshot, which must be of an
+	// equal Spec (but for the ID), image and Build. It is called once. After an
+	// error the blank is of no more use.
+	Restore(ctx context.Context, spec Spec, state *os.File) (Sandbox, error)
+
+	// Done is closed when the blank has died.
+	Done() <-chan struct{}
+
+	// Close ends it at once. A sandbox that came of it is closed with it.
+	Close() error
+}
+
+// Saver is what a Sandbox of a Snapshotter is besides.
+type Saver interface {
+	// Save writes a snapshot of the running sandbox, whose processes should be
+	// waiting for work, and ends it; it must still be closed.
+	Save(ctx context.Context, state *os.File) error
+}
+
 // Exit is how a sandbox ended.
 type Exit struct {
 	Code   int  // exit status of the first process, when Signal is 0

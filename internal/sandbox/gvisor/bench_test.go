@@ -2,6 +2,7 @@ package gvisor
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -71,6 +72,51 @@ func BenchmarkCold(b *testing.B) {
 	start.report(b, "start")
 	ready.report(b, "ready")
 	total.report(b, "total")
+	end.report(b, "close")
+}
+
+// BenchmarkRestore measures a copy's life: until a blank is there, until the
+// snapshot is restored, until the first answer, and its end.
+func BenchmarkRestore(b *testing.B) {
+	d, images := benchDriver(b)
+	path := sandboxtest.Start(b, d, images.Spec()).Save()
+	var blank, restore, answer, end sample
+	for b.Loop() {
+		spec := images.Spec()
+		t0 := time.Now()
+		bl, err := d.(sandbox.Snapshotter).Blank(b.Context(), spec.ID, spec)
+		if err != nil {
+			b.Fatal(err)
+		}
+		t1 := time.Now()
+		time.Sleep(50 * time.Millisecond) // it settles
+		f, err := os.Open(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		t2 := time.Now()
+		s, err := bl.Restore(b.Context(), spec, f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		t3 := time.Now()
+		stdin, stdout, _ := s.Link()
+		if _, err := stdin.Write(sandbox.AppendFrame(nil, sandbox.Frame{Kind: sandbox.FrameInvoke, Header: []byte("echo")})); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := sandbox.ReadFrame(stdout, 1<<20); err != nil {
+			b.Fatal(err)
+		}
+		t4 := time.Now()
+		f.Close()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		blank, restore, answer, end = append(blank, t1.Sub(t0)), append(restore, t3.Sub(t2)), append(answer, t4.Sub(t3)), append(end, time.Since(t4))
+	}
+	blank.report(b, "blank")
+	restore.report(b, "restore")
+	answer.report(b, "answer")
 	end.report(b, "close")
 }
 

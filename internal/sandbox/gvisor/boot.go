@@ -88,6 +88,7 @@ type bootCommand struct {
 	sentrycmd.Boot
 	exitFD  int
 	donated int
+	fillFD  int
 }
 
 // SetFlags implements subcommands.Command.
@@ -95,6 +96,7 @@ func (b *bootCommand) SetFlags(f *flag.FlagSet) {
 	b.Boot.SetFlags(f)
 	f.IntVar(&b.exitFD, exitFDFlag, -1, "pipe that takes the first process's wait status")
 	f.IntVar(&b.donated, donatedFlag, 0, "number of descriptors that are this process's to have")
+	f.IntVar(&b.fillFD, fillFlag, -1, "socket that says what a blank sandbox is to become")
 }
 
 // Execute implements subcommands.Command. args are gVisor's: the configuration
@@ -103,6 +105,9 @@ func (b *bootCommand) Execute(ctx context.Context, f *flag.FlagSet, args ...any)
 	if err := closeInherited(b.donated); err != nil {
 		fmt.Fprintln(os.Stderr, "close inherited descriptors:", err)
 		return subcommands.ExitFailure
+	}
+	if b.fillFD >= 0 {
+		go awaitFill(b.fillFD)
 	}
 	code := b.Boot.Execute(ctx, f, args...)
 	if ws, ok := args[1].(*unix.WaitStatus); ok && code == subcommands.ExitSuccess && b.exitFD >= 0 {

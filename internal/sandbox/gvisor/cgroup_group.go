@@ -30,10 +30,15 @@ func (t *cgroupTree) create(id string, l limits) (_ *cgroup, err error) {
 			return nil, err
 		}
 	}
+	return g, g.limit(l)
+}
+
+// limit holds the group to l.
+func (g *cgroup) limit(l limits) error {
 	mem := strconv.FormatInt(l.memory, 10)
-	if t.version == 2 {
+	if g.tree.version == 2 {
 		weight := min(max(1+(l.milliCPU*1024/1000-2)*9999/262142, 1), 10000) // shares of v1, as everybody converts them
-		return g, errors.Join(
+		return errors.Join(
 			g.write("memory", "memory.max", mem),
 			g.writeIfThere("memory", "memory.swap.max", "0"),
 			g.writeIfThere("memory", "memory.oom.group", "1"),
@@ -41,7 +46,7 @@ func (t *cgroupTree) create(id string, l limits) (_ *cgroup, err error) {
 			g.write("pids", "pids.max", strconv.Itoa(l.pids)),
 		)
 	}
-	return g, errors.Join(
+	return errors.Join(
 		g.write("memory", "memory.limit_in_bytes", mem),
 		g.writeIfThere("memory", "memory.memsw.limit_in_bytes", mem),
 		g.writeIfThere("memory", "memory.swappiness", "0"),

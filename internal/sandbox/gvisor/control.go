@@ -25,6 +25,15 @@ type control struct {
 // on in the background until the Sentry answers or dies, and the connection is
 // of no more use: close the sandbox.
 func (c *control) call(ctx context.Context, method string, arg, result any) error {
+	err := c.do(ctx, func(cl *urpc.Client) error { return cl.Call(method, arg, result) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	return nil
+}
+
+// do is call for f, which makes the calls on its own.
+func (c *control) do(ctx context.Context, f func(*urpc.Client) error) error {
 	done := make(chan error, 1)
 	go func() {
 		c.mu.Lock()
@@ -37,16 +46,13 @@ func (c *control) call(ctx context.Context, method string, arg, result any) erro
 			}
 			c.client = cl
 		}
-		done <- c.client.Call(method, arg, result)
+		done <- f(c.client)
 	}()
 	select {
 	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("%s: %w", method, err)
-		}
-		return nil
+		return err
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %w", method, context.Cause(ctx))
+		return context.Cause(ctx)
 	}
 }
 

@@ -65,6 +65,7 @@ type Driver struct {
 	conf    *config.Config // gVisor's own
 	flags   []string       // conf as the Sentry's flags
 	spawner *spawner
+	build   func() string // see Build
 
 	cgroups   *cgroupTree // nil when they can't be used
 	cgroupErr error       // why
@@ -103,6 +104,7 @@ func New(cfg Config) (*Driver, error) {
 		return nil, err
 	}
 	d.flags = d.conf.ToFlags()
+	d.build = buildOf(d.flags)
 	if d.nodeImage, err = writeNodeImage(cfg); err != nil {
 		return nil, fmt.Errorf("write the node's files for sandboxes: %w", err)
 	}
@@ -128,6 +130,9 @@ func newConf(cfg Config) (*config.Config, error) {
 		"--allow-suid=false",
 		"--net-raw=false",
 		"--control-rpc-stop-timeout=0s", // an idle control connection is no reason to stay
+		// A blank sandbox is booted before it is known what it will run; that a
+		// snapshot fits a Spec is checked by who keeps snapshots.
+		"--restore-spec-validation=ignore",
 	}
 	if cfg.DebugDir != "" {
 		args = append(args, "--debug", "--debug-log="+cfg.DebugDir+"/")
@@ -233,15 +238,21 @@ func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox
 	if err != nil {
 		return nil, err
 	}
-	s, err := d.create(ctx, spec, img)
-	if errors.Is(err, errBoot) && ctx.Err() == nil {
-		// Once in hundreds of boots under load the Sentry dies early.
-		s, err = d.create(ctx, spec, img)
-	}
+	s, err := d.createAgain(ctx, spec, img)
 	if err != nil {
-		return nil, err
+		return nil, err // not a nil *Sandbox
 	}
 	return s, nil
+}
+
+// createAgain is create, with a second try: once in hundreds of boots under load
+// the Sentry dies early.
+func (d *Driver) createAgain(ctx context.Context, spec sandbox.Spec, img images) (*Sandbox, error) {
+	s, err := d.create(ctx, spec, img)
+	if errors.Is(err, errBoot) && ctx.Err() == nil {
+		s, err = d.create(ctx, spec, img)
+	}
+	return s, err
 }
 
 // Limits says, in sentences for the operator, what this driver can't hold

@@ -25,5 +25,5 @@ func newDriver(t *testing.T) sandbox.Driver {
 }
 
 func TestDriver(t *testing.T) {
-	sandboxtest.Run(t, newDriver, sandboxtest.Options{Isolated: true, Memory: true, CPU: true, Limits: true})
+	sandboxtest.Run(t, newDriver, sandboxtest.Options{Isolated: true, Memory: true, CPU: true, Limits: true, Snapshots: true})
 }

@@ -17,7 +17,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/boot"
-	runsc "gvisor.dev/gvisor/runsc/sandbox"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
@@ -53,6 +52,8 @@ type Sandbox struct {
 	log                   *os.File // the Sentry's own last words
 	tmp                   *os.File // the contents of /tmp
 	control               control
+	fill                  *os.File // takes what a blank sandbox is to become; nil in others
+	slots                 []int    // the numbers that a blank's images have in its Sentry
 	releaseNetwork        func() error
 
 	pid   int
@@ -94,12 +95,7 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 		}
 	}
 	if d.cgroups != nil {
-		s.cgroup, err = d.cgroups.create(spec.ID, limits{
-			memory:   int64(spec.MemoryMB)<<20 + sentryMemory,
-			milliCPU: spec.MilliCPU,
-			pids:     2*spec.Pids + sentryPids,
-		})
-		if err != nil {
+		if s.cgroup, err = d.cgroups.create(spec.ID, limitsOf(spec)); err != nil {
 			return nil, err
 		}
 	}
@@ -126,8 +122,19 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 		return nil, context.Cause(ctx)
 	case readErr != nil:
 		return nil, fmt.Errorf("%w: %s", errBoot, s.lastWords())
+	case err != nil:
+		return nil, err
 	}
-	return s, err
+	return s, s.connectNetwork(ctx)
+}
+
+// limitsOf returns what the control group of a sandbox holds it to.
+func limitsOf(spec sandbox.Spec) limits {
+	return limits{
+		memory:   int64(spec.MemoryMB)<<20 + sentryMemory,
+		milliCPU: spec.MilliCPU,
+		pids:     2*spec.Pids + sentryPids,
+	}
 }
 
 // place makes the Sentry the kernel's first choice when the machine is out of
@@ -183,26 +190,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 }
 
 func (s *Sandbox) start(ctx context.Context) error {
-	if s.d.cfg.Network == nil {
-		link := boot.DefaultLoopbackLink
-		args := boot.CreateLinksAndRoutesArgs{LoopbackLinks: []boot.LoopbackLink{link}}
-		if err := s.control.call(ctx, boot.ContMgrSetNetworkArgs, &args, nil); err != nil {
-			return err
-		}
-		return s.control.call(ctx, boot.ContMgrRootContainerStart, &s.spec.ID, nil)
-	}
-	// gVisor's own code moves the addresses of the namespace's interface into
-	// the sandbox.
-	rs := runsc.Sandbox{ID: s.spec.ID, ControlSocketPath: s.control.path}
-	rs.Pid.Store(s.pid)
-	done := make(chan error, 1)
-	go func() { done <- keepNetns(func() error { return rs.StartRoot(s.d.conf, s.oci) }) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return s.control.call(ctx, boot.ContMgrRootContainerStart, &s.spec.ID, nil)
 }
 
 // Settle implements sandbox.Sandbox: it begins to hold a sandbox with Spec.CapCPU
@@ -344,7 +332,7 @@ func (s *Sandbox) close() error {
 		<-s.done
 	}
 	s.control.close()
-	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr, s.exitReport, s.log, s.tmp, s.pidfd} {
+	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr, s.exitReport, s.log, s.tmp, s.fill, s.pidfd} {
 		if f != nil {
 			f.Close()
 		}

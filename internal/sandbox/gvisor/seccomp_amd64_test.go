@@ -69,8 +69,13 @@ func TestSeccompProgramInForce(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root may read another process's filter")
 	}
-	p := sandboxtest.Start(t, newDriver(t), sandboxtest.Images(t).Spec())
+	d, images := newDriver(t), sandboxtest.Images(t)
+	p := sandboxtest.Start(t, d, images.Spec())
 	got := filterOf(t, p.Sandbox.(*Sandbox).pid)
+	restored := sandboxtest.Restore(t, d, images.Spec(), p.Save())
+	if !slices.Equal(filterOf(t, restored.Sandbox.(*Sandbox).pid), got) {
+		t.Error("the filter of a restored sandbox is another one")
+	}
 
 	opt := filterOptions(t)
 	opt.ControllerFD = 3 // the first descriptor after the Sentry's stdio

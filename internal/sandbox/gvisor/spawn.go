@@ -229,7 +229,12 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	)
 	link := d.files[len(d.files)-3:]
 	for _, path := range img.paths() {
+		s.slots = append(s.slots, len(d.files))
 		args = append(args, d.add("io-fds", give(os.Open(path))))
+	}
+	if img == blankImages {
+		theirs, ferr := s.makeFill()
+		args = append(args, d.add(fillFlag, give(theirs, ferr)))
 	}
 	args = append(args, d.add("gofer-filestore-fds", s.tmp))
 	args = append(args, "--"+donatedFlag+"="+strconv.Itoa(len(d.files)), s.spec.ID)

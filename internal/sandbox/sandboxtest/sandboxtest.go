@@ -24,6 +24,8 @@ type Options struct {
 	Memory   bool // Spec.MemoryMB is enforced
 	CPU      bool // Spec.MilliCPU is enforced, some time after the start
 	Limits   bool // Spec.TmpMB, Pids and Files are enforced
+
+	Snapshots bool // it is a sandbox.Snapshotter
 }
 
 // Run runs the suite. newDriver makes a driver on a directory of its own and
@@ -56,6 +58,10 @@ func RunOn(t *testing.T, images Set, newDriver func(*testing.T) sandbox.Driver, 
 	}
 	if opts.CPU {
 		t.Run("CPU", s.cpu)
+	}
+	if opts.Snapshots {
+		t.Run("Snapshot", s.snapshot)
+		t.Run("BadSnapshot", s.badSnapshot)
 	}
 }
 

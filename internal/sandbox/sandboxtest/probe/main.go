@@ -4,10 +4,13 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -118,6 +121,49 @@ var actions = map[string]func(arg string, body []byte) ([]byte, error){
 	"fork":  fork,
 	"dial":  dial,
 	"loop":  loopback,
+	"keep":  func(_ string, body []byte) ([]byte, error) { kept = body; return nil, nil },
+	"kept":  func(string, []byte) ([]byte, error) { return kept, nil },
+	"pair":  pair,
+	"pass":  pass,
+	"clock": func(string, []byte) ([]byte, error) {
+		now := time.Now()
+		return json.Marshal(map[string]int64{"wall": now.UnixNano(), "run": int64(now.Sub(began))})
+	},
+	"random": func(string, []byte) ([]byte, error) {
+		b := make([]byte, 16)
+		rand.Read(b)
+		return json.Marshal(map[string]any{"crypto": hex.EncodeToString(b), "math": mathrand.Uint64()})
+	},
+}
+
+var (
+	began = time.Now()
+	kept  []byte      // what keep got
+	ends  [2]net.Conn // what pair connected
+)
+
+// pair connects two sockets over the loopback, and keeps them.
+func pair(string, []byte) ([]byte, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	if ends[0], err = net.Dial("tcp", l.Addr().String()); err != nil {
+		return nil, err
+	}
+	ends[1], err = l.Accept()
+	return nil, err
+}
+
+// pass sends body from one end of the pair to the other.
+func pass(_ string, body []byte) ([]byte, error) {
+	if _, err := ends[0].Write(body); err != nil {
+		return nil, err
+	}
+	got := make([]byte, len(body))
+	_, err := io.ReadFull(ends[1], got)
+	return got, err
 }
 
 // alloc takes and touches arg MiB and keeps them.

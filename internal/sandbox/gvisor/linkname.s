@@ -1,0 +1,2 @@
+// Empty: it lets the compiler accept functions without a body, which
+// go:linkname finds in gVisor.

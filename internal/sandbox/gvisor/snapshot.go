@@ -1,0 +1,163 @@
+package gvisor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"gvisor.dev/gvisor/pkg/cpuid"
+	sentryctl "gvisor.dev/gvisor/pkg/sentry/control"
+	"gvisor.dev/gvisor/pkg/state/statefile"
+	"gvisor.dev/gvisor/pkg/urpc"
+	"gvisor.dev/gvisor/runsc/boot"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/image/erofs"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+)
+
+// gvisorModule is where gVisor's version is looked up.
+const gvisorModule = "gvisor.dev/gvisor"
+
+// blankMB is a blank sandbox's memory limit. It is lowered when the sandbox is
+// filled; control groups of version 1 would refuse it the other way around.
+const blankMB = 1 << 20
+
+var _ sandbox.Snapshotter = (*Driver)(nil)
+
+// Build implements sandbox.Snapshotter: a snapshot is of one gVisor, one
+// configuration of it, and of a CPU's features.
+func (d *Driver) Build() string { return d.build() }
+
+func buildOf(flags []string) func() string {
+	return sync.OnceValue(func() string {
+		version := seccompVersion // of go.mod: a test compares
+		if info, ok := debug.ReadBuildInfo(); ok {
+			for _, m := range info.Deps {
+				if m.Path == gvisorModule && m.Replace == nil {
+					version = m.Version
+				}
+			}
+		}
+		return fmt.Sprint(snapshotFormat, " ", version, " ", cpuid.HostFeatureSet().FlagString(), " ", flags)
+	})
+}
+
+// snapshotFormat changes when snapshots of an earlier one can't be used, though
+// it is the same gVisor: with the order of a sandbox's images, for one.
+const snapshotFormat = 1
+
+// Shape implements sandbox.Snapshotter. Images, memory and processes are no
+// part of it: see filling.
+func (d *Driver) Shape(spec sandbox.Spec) string {
+	return strconv.Itoa(guestCPUs(spec.MilliCPU)) + " cpus"
+}
+
+// Blank implements sandbox.Snapshotter.
+func (d *Driver) Blank(ctx context.Context, id string, like sandbox.Spec) (sandbox.Blank, error) {
+	s, err := d.createAgain(ctx, sandbox.Spec{
+		ID: id, MemoryMB: blankMB, TmpMB: 1, MilliCPU: like.MilliCPU, Pids: like.Pids, Files: like.Files,
+		Process: func(sandbox.Paths) sandbox.Process { return sandbox.Process{Args: []string{"/blank"}, Dir: "/"} },
+	}, blankImages)
+	if err != nil {
+		return nil, err
+	}
+	return &blank{s}, nil
+}
+
+// blank is a sandbox.Blank on gVisor.
+type blank struct{ s *Sandbox }
+
+// Done implements sandbox.Blank.
+func (b *blank) Done() <-chan struct{} { return b.s.done }
+
+// Close implements sandbox.Blank.
+func (b *blank) Close() error { return b.s.Close() }
+
+// Restore implements sandbox.Blank.
+func (b *blank) Restore(ctx context.Context, spec sandbox.Spec, state *os.File) (sandbox.Sandbox, error) {
+	if err := b.s.restore(ctx, spec, state); err != nil {
+		return nil, fmt.Errorf("restore sandbox: %w", err)
+	}
+	return b.s, nil
+}
+
+func (s *Sandbox) restore(ctx context.Context, spec sandbox.Spec, state *os.File) error {
+	img, err := s.d.images(ctx, spec)
+	if err != nil {
+		return err
+	}
+	var files []*os.File
+	for _, path := range img.paths() {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		files = append(files, f)
+	}
+	if len(files) != len(s.slots) {
+		return errs.Newf(errs.Unsupported, "the root image %s has no place for the node's files", img.root)
+	}
+	if err := s.sendFilling(filling{Slots: s.slots, Memory: int64(spec.MemoryMB) << 20}, files); err != nil {
+		return err
+	}
+	spec.ID = s.spec.ID
+	s.spec = spec
+	if s.cgroup != nil {
+		if err := s.cgroup.limit(limitsOf(spec)); err != nil {
+			return fmt.Errorf("limit sandbox: %w", err)
+		}
+	}
+	s.boost.Reset(boost)
+	opts := boot.RestoreOpts{FilePayload: urpc.FilePayload{Files: []*os.File{state}}}
+	if err := s.control.call(ctx, boot.ContMgrRestore, &opts, nil); err != nil {
+		return err
+	}
+	s.control.close() // the Sentry makes its control server anew, and drops connections
+	return s.renewBootID(ctx)
+}
+
+// bootIDPath names the one of the kernel's random values that gVisor keeps in a
+// file, and so in a snapshot.
+const bootIDPath = "/proc/sys/kernel/random/boot_id"
+
+// renewBootID mounts a value of this sandbox's own over the snapshot's.
+func (s *Sandbox) renewBootID(ctx context.Context) error {
+	f, err := memfd("boot-id", nil)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := erofs.WriteFile(f, 0o444, time.Now(), []byte(uuid.NewString()+"\n")); err != nil {
+		return fmt.Errorf("make boot id: %w", err)
+	}
+	args := boot.MountArgs{
+		ContainerID: s.spec.ID, Source: "boot_id", Destination: bootIDPath, FsType: "erofs",
+		FilePayload: urpc.FilePayload{Files: []*os.File{f}},
+	}
+	return s.control.call(ctx, boot.ContMgrMount, &args, nil)
+}
+
+// Save implements sandbox.Saver.
+func (s *Sandbox) Save(ctx context.Context, state *os.File) error {
+	if s.slots == nil || len(s.slots) != len(blankImages.paths()) {
+		return errs.Newf(errs.Unsupported, "the root image of sandbox %s has no place for the node's files", s.spec.ID)
+	}
+	opts := sentryctl.SaveOpts{
+		// One uncompressed file restores fastest: the loader of separate files
+		// starts more than a hundred threads.
+		Metadata:                       statefile.CompressionLevelNone.ToMetadata(),
+		AppMFExcludeCommittedZeroPages: true,
+		FilePayload:                    urpc.FilePayload{Files: []*os.File{state}},
+	}
+	if err := s.control.call(ctx, boot.ContMgrCheckpoint, &opts, nil); err != nil {
+		return fmt.Errorf("save sandbox: %w", err)
+	}
+	return nil
+}
