@@ -29,6 +29,7 @@ func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.StringVar(&c.Domain, "domain", c.Domain, "domain under which functions' endpoints are: ID.fn.DOMAIN, ID.api.DOMAIN")
 	f.StringVar(&c.Region, "region", c.Region, "region that clients sign for")
 	f.StringVar(&c.Account, "account", c.Account, "account number in identifiers, 12 digits")
+	f.StringVar(&c.Prices, "prices", c.Prices, "file with the price sheet of bills (JSON); the default is AWS's list prices")
 
 	f.StringVar(&c.Driver, "driver", c.Driver, "how functions are isolated: gvisor, or process (not at all, for development)")
 	f.StringVar(&c.Spine, "spine", c.Spine, "nats://HOST:PORT of a cluster, instead of the embedded engine")

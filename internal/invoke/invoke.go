@@ -21,7 +21,7 @@ type Config struct {
 	Functions   *function.Registry
 	Pool        *sandbox.Pool
 	Logs        *logs.Store
-	Meter       *meter.Recorder
+	Meter       *meter.Ledger
 	Calls       *spine.Calls
 	Log         *slog.Logger
 	Concurrency int   // calls that may run at one time
@@ -83,6 +83,7 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 	}
 	defer n.cfg.Pool.Release(inst)
 	rec := n.record(v, r, attempt)
+	rec.Instance = inst.ID
 	rec.Phases.Queue = rec.Start.Sub(began)
 	if times, fresh := inst.Start(); fresh {
 		rec.Init = times.Init
@@ -116,6 +117,7 @@ func (n *Invoker) call(inst *sandbox.Instance, r Request, rec meter.Record) (Res
 	if a.Failed {
 		res.FunctionError = Unhandled
 		rec.Outcome, status = outcome(a.Fault)
+		rec.ErrorType = a.ErrorType
 	}
 	rec.Billed = meter.Billed(rec.Duration, rec.Init)
 	var platform []string
@@ -142,6 +144,7 @@ func (n *Invoker) settle(instance string, v *function.Version, rec meter.Record,
 func (n *Invoker) initFailed(v *function.Version, r Request, attempt int, began time.Time, failed *sandbox.InitError) (Result, error) {
 	rec := n.record(v, r, attempt)
 	rec.Start, rec.Outcome, rec.Init = began, meter.InitFailed, failed.Times.Init
+	rec.ErrorType = failed.ErrorType
 	rec.PeakBytes = failed.PeakBytes
 	rec.Phases.Sandbox, rec.Phases.Init = failed.Times.Sandbox, failed.Times.Init
 	rec.Billed = meter.Billed(0, rec.Init)

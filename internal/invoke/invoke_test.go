@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,10 +38,13 @@ func newInvoker(t *testing.T) *Invoker {
 	t.Cleanup(func() { ok(t, store.Close()) })
 	journal, err := s.Meter(t.Context())
 	ok(t, err)
+	ledger, err := meter.Open(t.Context(), meter.Config{Path: filepath.Join(t.TempDir(), "ledger"), Journal: journal, Log: log})
+	ok(t, err)
+	t.Cleanup(func() { ok(t, ledger.Close()) })
 	calls, err := s.Calls(t.Context(), 4)
 	ok(t, err)
 	return New(Config{
-		Functions: registry, Logs: store, Meter: meter.NewRecorder(journal, log), Calls: calls, Log: log,
+		Functions: registry, Logs: store, Meter: ledger, Calls: calls, Log: log,
 		Concurrency: 4, MaxSync: 100, MaxAsync: 10,
 	})
 }

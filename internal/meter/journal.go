@@ -5,21 +5,27 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 )
 
-// Journal keeps batches of records durably, in the order they came.
+// Journal keeps batches of records durably, in the order they came, until the
+// ledger has them. Batches are numbered upwards from 1.
 type Journal interface {
-	// Append returns nil only when the batch survives a power cut. An error
-	// leaves open whether it was kept, so the caller repeats it with the same
-	// id; a journal that still knows the id must not keep it twice. batch is
-	// not retained.
-	Append(ctx context.Context, id string, batch []byte) error
+	// Append returns a nil error only when the batch survives a power cut, and
+	// the batch's number. An error leaves open whether it was kept, so the caller
+	// repeats it with the same id; a journal that still knows the id must not
+	// keep it twice. batch is not retained.
+	Append(ctx context.Context, id string, batch []byte) (number uint64, err error)
 
-	// Read calls fn with each batch appended at or after from, oldest first,
-	// up to those there when it was called. It stops at fn's first error and
-	// returns it. batch is valid only during the call.
-	Read(ctx context.Context, from time.Time, fn func(batch []byte) error) error
+	// Read calls fn with each batch whose number is above after, in order, up to
+	// the last when it was called. It stops at fn's first error and returns it.
+	// batch is valid only during the call.
+	Read(ctx context.Context, after uint64, fn func(number uint64, batch []byte) error) error
+
+	// Last returns the number of the batch that was appended last, 0 if none was.
+	Last(ctx context.Context) (uint64, error)
+
+	// Trim forgets the batches up to a number. Numbers are not used again.
+	Trim(ctx context.Context, upTo uint64) error
 }
 
 // encodeBatch is one JSON record a line.
@@ -35,20 +41,17 @@ func encodeBatch(records []Record) []byte {
 	return b.Bytes()
 }
 
-// decodeBatch calls fn with each record of a batch. The pointer is fn's to keep.
-func decodeBatch(batch []byte, fn func(*Record)) error {
+// decodeBatch returns the records of a batch, one for each line.
+func decodeBatch(batch []byte) ([]Record, error) {
+	records := make([]Record, 0, bytes.Count(batch, []byte{'\n'}))
 	for line := range bytes.Lines(batch) {
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 {
-			continue
+		var r Record
+		if err := json.Unmarshal(line, &r); err != nil {
+			return nil, fmt.Errorf("decode record: %w", err)
 		}
-		r := new(Record)
-		if err := json.Unmarshal(line, r); err != nil {
-			return fmt.Errorf("decode record: %w", err)
-		}
-		fn(r)
+		records = append(records, r)
 	}
-	return nil
+	return records, nil
 }
 
 // seen remembers the latest keys, between seenWindow and twice as many, so that

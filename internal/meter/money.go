@@ -1,10 +1,16 @@
 package meter
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/bits"
+	"os"
 	"strings"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
 )
 
 // Money is an amount in picodollars (10^-12 USD), so that list prices such as
@@ -87,11 +93,30 @@ func (m Money) plus(n Money) Money {
 // allowance: a bill is what the usage is worth at list price.
 type PriceSheet struct {
 	Name          string `json:"name"`
-	MillionCalls  Money  `json:"millionRequests"`  // of 10^6 requests
-	GBSecond      Money  `json:"gbSecond"`         // of memory, 1 GB = 1,024 MB
-	StorageSecond Money  `json:"storageGBSecond"`  // of temporary storage above FreeStorageMB
-	FreeStorageMB int    `json:"freeStorageMB"`    // that each function has without charge
-	Currency      string `json:"currency"`         // "USD"
-	AsOf          string `json:"asOf,omitempty"`   // the month of the list
-	Source        string `json:"source,omitempty"` // where the list is published
+	MillionCalls  Money  `json:"millionRequests"`             // of 10^6 requests
+	GBSecond      Money  `json:"gbSecond"`                    // of memory, 1 GB = 1,024 MB
+	StorageSecond Money  `json:"storageGBSecond"`             // of temporary storage above FreeStorageMB
+	FreeStorageMB int    `json:"freeStorageMB"`               // that each function has without charge
+	KeptGBSecond  Money  `json:"provisionedGBSecond"`         // of memory that is kept ready
+	KeptRunSecond Money  `json:"provisionedDurationGBSecond"` // of memory x billed time on what is kept ready; 0 means GBSecond
+	ServerGBHour  Money  `json:"serverGBHour"`                // of memory in a server that is always on, for comparison
+	Currency      string `json:"currency"`                    // "USD"
+	AsOf          string `json:"asOf,omitempty"`              // the month of the list
+	Source        string `json:"source,omitempty"`            // where the list is published
+}
+
+// ReadPrices reads a price sheet from a file: JSON in the form in which the
+// node's usage shows its sheet. What is absent costs nothing.
+func ReadPrices(path string) (p PriceSheet, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return p, fmt.Errorf("read the price sheet: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&p); err != nil {
+		return p, errs.Newf(errs.Invalid, "the price sheet %s can't be read: %v; `mayfly bill --json` shows the form, in \"prices\"", path, err)
+	}
+	p.Name, p.Currency = cmp.Or(p.Name, path), cmp.Or(p.Currency, "USD")
+	return p, nil
 }

@@ -1,6 +1,11 @@
 // Package meter keeps one record for each invocation and adds them up into
 // requests, GB-seconds and money. It listens; it never stands in the path of an
 // invocation.
+//
+// A Recorder makes records durable in a journal, in batches. A Ledger takes them
+// from there into a file of its own: the records, in blocks that can be searched,
+// and their sums by minute, hour and day. Old records and old minutes are
+// removed; the sums of days stay.
 package meter
 
 import (
@@ -28,6 +33,7 @@ type Record struct {
 	Attempt   int           `json:"attempt,omitempty"` // 0 for a synchronous call, from 1 on for queued ones
 	Function  string        `json:"fn"`
 	Version   string        `json:"v"`
+	Alias     string        `json:"alias,omitempty"` // that the caller named
 	Start     time.Time     `json:"start"`
 	Duration  time.Duration `json:"dur"`            // in the handler
 	Init      time.Duration `json:"init,omitempty"` // of the init phase, 0 on a warm instance
@@ -36,6 +42,11 @@ type Record struct {
 	TmpMB     int           `json:"tmp,omitempty"`  // configured temporary storage
 	PeakBytes int64         `json:"peak"`           // most memory the instance had in use so far
 	Outcome   Outcome       `json:"outcome"`
+	ErrorType string        `json:"err,omitempty"`   // of a failure, as the caller saw it
+	Age       time.Duration `json:"age,omitempty"`   // of a queued call: from its acceptance to Start
+	Kept      bool          `json:"pc,omitempty"`    // ran on provisioned concurrency
+	Instance  string        `json:"inst,omitempty"`  // "" if none became ready
+	Trace     string        `json:"trace,omitempty"` // id of the trace it is part of, 32 hexadecimal digits
 	Phases    Phases        `json:"phases,omitzero"`
 }
 
@@ -60,3 +71,6 @@ func Billed(duration, init time.Duration) time.Duration {
 func (r *Record) key() string {
 	return r.RequestID + "/" + strconv.Itoa(r.Attempt)
 }
+
+// End is when the invocation had ended.
+func (r *Record) End() time.Time { return r.Start.Add(max(r.Duration, 0)) }

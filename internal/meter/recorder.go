@@ -29,6 +29,7 @@ const (
 // Add does.
 type Recorder struct {
 	journal Journal
+	landed  func(number uint64, records []Record, data []byte) // told of each durable batch, in order; may be nil
 	log     *slog.Logger
 	run     string        // random, makes batch ids unique over restarts
 	wake    chan struct{} // holds a token when there is something for Run to do
@@ -49,7 +50,7 @@ type Recorder struct {
 type batch struct {
 	id      string
 	data    []byte
-	records int
+	records []Record
 }
 
 // NewRecorder returns a Recorder that appends to journal.
@@ -210,12 +211,16 @@ func (r *Recorder) appendNext(ctx context.Context) error {
 	if r.retry == nil {
 		r.retry = r.nextBatch()
 	}
-	if err := r.journal.Append(ctx, r.retry.id, r.retry.data); err != nil {
+	number, err := r.journal.Append(ctx, r.retry.id, r.retry.data)
+	if err != nil {
 		return err
+	}
+	if r.landed != nil {
+		r.landed(number, r.retry.records, r.retry.data)
 	}
 	r.mu.Lock()
 	r.flying = 0
-	r.durable += uint64(r.retry.records)
+	r.durable += uint64(len(r.retry.records))
 	r.room.Broadcast()
 	r.mu.Unlock()
 	r.retry = nil
@@ -236,6 +241,6 @@ func (r *Recorder) nextBatch() *batch {
 	return &batch{
 		id:      r.run + "-" + strconv.FormatUint(r.batches, 10),
 		data:    encodeBatch(records),
-		records: n,
+		records: records,
 	}
 }

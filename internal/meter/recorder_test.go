@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,14 +18,14 @@ import (
 type memoryJournal struct {
 	mu      sync.Mutex
 	batches [][]byte
-	times   []time.Time
-	ids     map[string]bool
+	trimmed uint64
+	ids     map[string]uint64 // numbers of batches
 	appends int
 	fail    func(call int) (kept bool, err error) // nil: all works
 	forget  bool                                  // keep repeated ids, as past the window of a real journal
 }
 
-func (j *memoryJournal) Append(_ context.Context, id string, b []byte) error {
+func (j *memoryJournal) Append(_ context.Context, id string, b []byte) (uint64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.appends++
@@ -32,36 +33,49 @@ func (j *memoryJournal) Append(_ context.Context, id string, b []byte) error {
 	if j.fail != nil {
 		kept, err = j.fail(j.appends)
 	}
-	if kept && (j.forget || !j.ids[id]) {
+	if kept && (j.forget || j.ids[id] == 0) {
 		if j.ids == nil {
-			j.ids = map[string]bool{}
+			j.ids = map[string]uint64{}
 		}
-		j.ids[id] = true
 		j.batches = append(j.batches, bytes.Clone(b))
-		j.times = append(j.times, time.Now())
+		j.ids[id] = uint64(len(j.batches))
 	}
-	return err
+	return j.ids[id], err
 }
 
-func (j *memoryJournal) Read(_ context.Context, from time.Time, fn func([]byte) error) error {
+func (j *memoryJournal) Read(_ context.Context, after uint64, fn func(uint64, []byte) error) error {
 	j.mu.Lock()
-	batches, times := j.batches, j.times
+	batches, trimmed := j.batches, j.trimmed
 	j.mu.Unlock()
-	for i, b := range batches {
-		if times[i].Before(from) {
-			continue
-		}
-		if err := fn(b); err != nil {
+	for i := max(after, trimmed); i < uint64(len(batches)); i++ {
+		if err := fn(i+1, batches[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (j *memoryJournal) Last(context.Context) (uint64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return uint64(len(j.batches)), nil
+}
+
+func (j *memoryJournal) Trim(_ context.Context, upTo uint64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.trimmed = upTo
+	return nil
+}
+
 func (j *memoryJournal) records(t *testing.T) (ids []string) {
 	t.Helper()
-	err := j.Read(t.Context(), time.Time{}, func(b []byte) error {
-		return decodeBatch(b, func(r *Record) { ids = append(ids, r.RequestID) })
+	err := j.Read(t.Context(), 0, func(_ uint64, b []byte) error {
+		list, err := decodeBatch(b)
+		for _, r := range list {
+			ids = append(ids, r.RequestID)
+		}
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -146,17 +160,17 @@ func TestRetryAfterUnknownOutcomeKeepsOneCopy(t *testing.T) {
 					}
 					return true, nil
 				}}
-				r := NewRecorder(j, slog.New(slog.DiscardHandler))
+				r := openLedger(t, Config{Journal: j, Path: filepath.Join(t.TempDir(), "ledger")})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error)
 				go func() { done <- r.Run(ctx) }()
-				addAll(t, r, 0, 5)
+				addAll(t, r.Recorder, 0, 5)
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				if j.appends != 3 {
 					t.Errorf("%d appends, want 3", j.appends)
 				}
-				got, err := r.Records(t.Context(), Query{})
+				got, err := r.Records(t.Context(), Search{})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -31,24 +32,43 @@ func TestBilledRoundsHandlerAndInitUpTogether(t *testing.T) {
 // listed is AWS Lambda's price list for x86 in us-east-1.
 var listed = PriceSheet{MillionCalls: 200_000_000_000, GBSecond: 16_666_700, StorageSecond: 30_900, FreeStorageMB: 512}
 
-func fill(t *testing.T, records ...Record) *Recorder {
+func openLedger(t *testing.T, cfg Config) *Ledger {
 	t.Helper()
-	r := NewRecorder(&memoryJournal{}, slog.New(slog.DiscardHandler))
+	if cfg.Path == "" {
+		cfg.Path = filepath.Join(t.TempDir(), "ledger")
+	}
+	if cfg.Journal == nil {
+		cfg.Journal = &memoryJournal{}
+	}
+	cfg.Log = slog.New(slog.DiscardHandler)
+	l, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func fill(t *testing.T, records ...Record) *Ledger {
+	t.Helper()
+	l := openLedger(t, Config{})
 	for _, rec := range records {
-		if err := r.Add(rec); err != nil {
+		if err := l.Add(rec); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return r
+	return l
 }
 
 func TestBillIsExactAtListPrices(t *testing.T) {
 	// The worked example of AWS's pricing page: 3 million requests of 120 ms
 	// with 1,536 MB are 540,000 GB-seconds: $9.00 and $0.60.
 	var u Usage
+	var all sums
 	for range 3_000_000 {
-		u.add(&Record{Outcome: OK, Billed: 120 * time.Millisecond, MemoryMB: 1536}, &PriceSheet{})
+		all.count(&Record{Outcome: OK, Billed: 120 * time.Millisecond})
 	}
+	u.add(&rowKey{MemoryMB: 1536}, &all, &PriceSheet{})
 	p := listed
 	u.price(&p)
 	for _, c := range []struct{ what, got, want string }{
@@ -86,7 +106,7 @@ func TestBillGroupsAndSelects(t *testing.T) {
 		return v
 	}
 	mk := func(id, fn, start string, o Outcome, init time.Duration) Record {
-		return Record{RequestID: id, Function: fn, Start: at(start), Init: init, Billed: time.Second, MemoryMB: 1024, Outcome: o}
+		return Record{RequestID: id, Function: fn, Version: "1", Start: at(start), Init: init, Billed: time.Second, MemoryMB: 1024, Outcome: o}
 	}
 	r := fill(t,
 		mk("1", "a", "2026-10-31T23:59:59Z", OK, time.Millisecond),
@@ -108,6 +128,8 @@ func TestBillGroupsAndSelects(t *testing.T) {
 		{"function is the default", Query{}, "a:3/1/1 b:2/1/0 total 5 5.000000"},
 		{"day", Query{By: ByDay}, "2026-10-31:2/0/1 2026-11-01:1/1/0 2026-11-02:2/1/0 total 5 5.000000"},
 		{"month", Query{By: ByMonth}, "2026-10:2/0/1 2026-11:3/2/0 total 5 5.000000"},
+		{"hour", Query{By: ByHour, Function: "a"}, "2026-10-31T23:00Z:1/0/1 2026-11-02T12:00Z:2/1/0 total 3 3.000000"},
+		{"version", Query{By: ByVersion}, "a:1:3/1/1 b:1:2/1/0 total 5 5.000000"},
 		{"one function", Query{By: ByMonth, Function: "b"}, "2026-10:1/0/0 2026-11:1/1/0 total 2 2.000000"},
 		{"since is inclusive, until exclusive", Query{Since: at("2026-11-01T00:00:00Z"), Until: at("2026-11-02T12:00:00Z")}, "b:1/1/0 total 1 1.000000"},
 		{"nothing", Query{Function: "c"}, "total 0 0.000000"},
@@ -129,21 +151,6 @@ func TestBillGroupsAndSelects(t *testing.T) {
 	}
 	if _, err := r.Bill(t.Context(), Query{By: "week"}, listed); !errs.Is(err, errs.Invalid) {
 		t.Errorf("a grouping that doesn't exist: %v", err)
-	}
-}
-
-func TestRecordsReturnsTheLatest(t *testing.T) {
-	r := NewRecorder(&memoryJournal{}, slog.New(slog.DiscardHandler))
-	addAll(t, r, 0, 1000)
-	got, err := r.Records(t.Context(), Query{Limit: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != 3 || got[0].RequestID != "r997" || got[2].RequestID != "r999" {
-		t.Errorf("got %v", got)
-	}
-	if got, _ = r.Records(t.Context(), Query{}); len(got) != 100 {
-		t.Errorf("%d records without a limit, want 100", len(got))
 	}
 }
 

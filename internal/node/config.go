@@ -46,6 +46,7 @@ type Config struct {
 
 	Region  string // as clients sign it
 	Account string // 12 digits, the account in identifiers
+	Prices  string // path of a price sheet, JSON; "" is the cloud's list prices
 
 	Driver          string        // DriverGVisor or DriverProcess
 	Spine           string        // "" embeds the engine; nats://host:port uses a cluster

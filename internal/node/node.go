@@ -53,7 +53,9 @@ type Node struct {
 	spine    *spine.Spine
 	blobs    *disk.Store
 	logs     *logs.Store
-	meter    *meter.Recorder
+	meter    *meter.Ledger
+	prices   meter.PriceSheet // in force
+	list     meter.PriceSheet // of the cloud, for comparison
 	catalog  *runtimes.Catalog
 	images   *image.Store
 	driver   sandbox.Driver
@@ -88,7 +90,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		n.openDir, n.openStores, n.openRuntimes, n.openDriver, n.openCore, n.openDoors, n.openServer,
+		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore, n.openDoors, n.openServer,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, err
@@ -117,11 +119,6 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	if n.logs, err = logs.Open(logs.Config{Dir: n.path("logs")}, n.log); err != nil {
 		return err
 	}
-	journal, err := n.spine.Meter(ctx)
-	if err != nil {
-		return err
-	}
-	n.meter = meter.NewRecorder(journal, n.log)
 	return nil
 }
 
@@ -289,6 +286,9 @@ func (n *Node) close() error {
 	}
 	if n.logs != nil {
 		all = append(all, n.logs.Close())
+	}
+	if n.meter != nil {
+		all = append(all, n.meter.Close())
 	}
 	if n.spine != nil {
 		n.spine.Close()

@@ -29,27 +29,49 @@ func (s *Spine) Meter(ctx context.Context) (*Journal, error) {
 	return &Journal{s: s, st: st, subject: meterSubject}, nil
 }
 
-// Append stores a batch; when it returns nil the batch is on disk. A batch whose
-// id was appended within the last ten minutes is not stored again.
-func (j *Journal) Append(ctx context.Context, id string, batch []byte) error {
-	return j.s.publish(ctx, j.subject, id, batch)
+// Append stores a batch; when it returns without an error the batch is on disk,
+// under the number that is returned. A batch whose id was appended within the
+// last ten minutes is not stored again.
+func (j *Journal) Append(ctx context.Context, id string, batch []byte) (number uint64, err error) {
+	if err := j.s.room(reserve); err != nil {
+		return 0, err
+	}
+	ack, err := j.s.js.Publish(ctx, j.subject, batch, jetstream.WithMsgID(id))
+	if err != nil {
+		return 0, wrap(err, "store a message on %s", j.subject)
+	}
+	return ack.Sequence, nil
 }
 
-// Read calls fn for each batch that was stored at or after from, oldest first,
-// up to the newest at the time of the call. It stops at fn's first error and
-// returns it.
-func (j *Journal) Read(ctx context.Context, from time.Time, fn func(batch []byte) error) error {
+// Last returns the number of the newest batch, 0 if there was none.
+func (j *Journal) Last(ctx context.Context) (uint64, error) {
+	info, err := j.st.Info(ctx)
+	if err != nil {
+		return 0, wrap(err, "read stream %s", meterStream)
+	}
+	return info.State.LastSeq, nil
+}
+
+// Trim removes the batches up to a number.
+func (j *Journal) Trim(ctx context.Context, upTo uint64) error {
+	if err := j.st.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
+		return wrap(err, "trim stream %s", meterStream)
+	}
+	return nil
+}
+
+// Read calls fn for each batch whose number is above after, oldest first, up to
+// the newest at the time of the call. It stops at fn's first error and returns
+// it.
+func (j *Journal) Read(ctx context.Context, after uint64, fn func(number uint64, batch []byte) error) error {
 	info, err := j.st.Info(ctx)
 	if err != nil {
 		return wrap(err, "read stream %s", meterStream)
 	}
-	if info.State.Msgs == 0 || info.State.LastTime.Before(from) {
+	if info.State.Msgs == 0 || info.State.LastSeq <= after {
 		return nil
 	}
-	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
-	if !from.IsZero() {
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
-	}
+	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(after+1, info.State.FirstSeq)}
 	c, err := j.st.OrderedConsumer(ctx, cfg)
 	if err != nil {
 		return wrap(err, "read stream %s", meterStream)
@@ -69,7 +91,7 @@ func (j *Journal) Read(ctx context.Context, from time.Time, fn func(batch []byte
 		if err != nil {
 			return wrap(err, "read stream %s", meterStream)
 		}
-		if err := fn(m.Data()); err != nil {
+		if err := fn(meta.Sequence.Stream, m.Data()); err != nil {
 			return err
 		}
 		if meta.Sequence.Stream >= info.State.LastSeq {

@@ -2,7 +2,6 @@ package spine
 
 import (
 	"testing"
-	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
 )
@@ -29,7 +28,7 @@ func TestFullDiskRefusesWritesAndHarmsNoStream(t *testing.T) {
 	}
 	writes := map[string]func() error{
 		"put a call":     func() error { return calls.Put(ctx, "fn", []byte("{}")) },
-		"append a batch": func() error { return journal.Append(ctx, "id", []byte("batch")) },
+		"append a batch": func() error { _, err := journal.Append(ctx, "id", []byte("batch")); return err },
 		"create a key":   func() error { _, err := bucket.Create(ctx, "b", []byte("1")); return err },
 		"update a key":   func() error { _, err := bucket.Update(ctx, "a", []byte("2"), rev); return err },
 	}
@@ -50,7 +49,7 @@ func TestFullDiskRefusesWritesAndHarmsNoStream(t *testing.T) {
 		}
 	}
 	var batches int
-	if err := journal.Read(ctx, time.Time{}, func([]byte) error { batches++; return nil }); err != nil || batches != 1 {
+	if err := journal.Read(ctx, 0, func(uint64, []byte) error { batches++; return nil }); err != nil || batches != 1 {
 		t.Errorf("%d batches, %v; want the one that was accepted", batches, err)
 	}
 	s.free = func() (int64, error) { return deleteReserve, nil }

@@ -124,7 +124,7 @@ func TestSpineOnAClusterIsTheSameSpine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Append(t.Context(), "id", []byte("batch")); err != nil {
+	if _, err := j.Append(t.Context(), "id", []byte("batch")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -197,25 +197,42 @@ func TestJournalKeepsOrderAndDropsRepeatedBatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := func(from time.Time) (got []string) {
+	read := func(after uint64) (got []string) {
 		t.Helper()
-		if err := j.Read(t.Context(), from, func(b []byte) error { got = append(got, string(b)); return nil }); err != nil {
+		err := j.Read(t.Context(), after, func(n uint64, b []byte) error { got = append(got, fmt.Sprint(n, string(b))); return nil })
+		if err != nil {
 			t.Fatal(err)
 		}
 		return got
 	}
-	if got := read(time.Time{}); got != nil {
+	if got := read(0); got != nil {
 		t.Errorf("empty journal reads %v", got)
 	}
-	for _, id := range []string{"a", "b", "b", "c"} {
-		if err := j.Append(t.Context(), id, []byte(id)); err != nil {
-			t.Fatal(err)
+	for i, id := range []string{"a", "b", "b", "c"} {
+		n, err := j.Append(t.Context(), id, []byte(id))
+		if err != nil || n != []uint64{1, 2, 2, 3}[i] {
+			t.Fatalf("append %s: number %d, %v", id, n, err)
 		}
 	}
-	if got := read(time.Time{}); !slices.Equal(got, []string{"a", "b", "c"}) {
+	if last, err := j.Last(t.Context()); err != nil || last != 3 {
+		t.Errorf("last number %d, %v", last, err)
+	}
+	if got := read(0); !slices.Equal(got, []string{"1a", "2b", "3c"}) {
 		t.Errorf("journal reads %v", got)
 	}
-	if got := read(time.Now().Add(time.Hour)); got != nil {
-		t.Errorf("journal from the future reads %v", got)
+	if got := read(3); got != nil {
+		t.Errorf("journal reads %v past its end", got)
+	}
+	if err := j.Trim(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(0); !slices.Equal(got, []string{"3c"}) {
+		t.Errorf("trimmed journal reads %v", got)
+	}
+	if err := j.Trim(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := j.Append(t.Context(), "d", []byte("d")); err != nil || n != 4 {
+		t.Errorf("number %d after a trim of all, %v; want 4", n, err)
 	}
 }

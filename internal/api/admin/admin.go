@@ -3,7 +3,19 @@
 //
 // It speaks JSON over HTTP below Prefix. Requests are signed like those of the
 // other doors, with Service as the service name; checking that is the node's
-// part. All calls only read.
+// part. Times are RFC 3339. An error is a Problem with an HTTP status to match.
+//
+//	GET node                     what the node is, and its instances (NodeStatus)
+//	GET functions/{name}/status  one function and its instances (FunctionStatus)
+//	GET usage                    usage and its price (Usage): by=function (also version, alias,
+//	                             tag, month, day, hour, minute), tag=KEY with by=tag, function,
+//	                             alias, since, until. by=hour and by=minute make charts.
+//	GET records                  the latest records (Records), oldest of them first: function,
+//	                             since, until, failed=1, cold=1, limit (100; at most 10,000).
+//	                             For the page before, until is the first one's start.
+//	GET records/{id}             the records of one request, one for each attempt (Records)
+//	GET logs/{function}          one logs.Entry a line: since, until, request, contains;
+//	                             follow=1 goes on with each new line
 package admin
 
 import (
@@ -61,8 +73,9 @@ type Runtime struct {
 // Config is what the door opens on. All fields are required.
 type Config struct {
 	Node      func() Node // may be called from any goroutine
-	Meter     *meter.Recorder
-	Prices    meter.PriceSheet
+	Meter     *meter.Ledger
+	Prices    meter.PriceSheet // in force
+	List      meter.PriceSheet // of the cloud, for comparison
 	Logs      *logs.Store
 	Functions Functions
 	Instances Instances
@@ -79,6 +92,7 @@ func New(cfg Config) http.Handler {
 		"node":                    d.node,
 		"usage":                   d.usage,
 		"records":                 d.records,
+		"records/{id}":            d.record,
 		"logs/{function}":         d.logs,
 		"functions/{name}/status": d.status,
 	} {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -42,37 +43,38 @@ func (twoInstances) Instances() []sandbox.InstanceInfo {
 type journal struct {
 	mu      sync.Mutex
 	batches [][]byte
-	down    bool
 }
 
-func (j *journal) Append(_ context.Context, _ string, b []byte) error {
+func (j *journal) Append(_ context.Context, _ string, b []byte) (uint64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.down {
-		return fmt.Errorf("the disk is gone: secret path")
-	}
 	j.batches = append(j.batches, append([]byte(nil), b...))
-	return nil
+	return uint64(len(j.batches)), nil
 }
 
-func (j *journal) Read(_ context.Context, _ time.Time, fn func([]byte) error) error {
+func (j *journal) Read(_ context.Context, after uint64, fn func(uint64, []byte) error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.down {
-		return fmt.Errorf("the disk is gone: secret path")
-	}
-	for _, b := range j.batches {
-		if err := fn(b); err != nil {
+	for i, b := range j.batches[min(after, uint64(len(j.batches))):] {
+		if err := fn(after+uint64(i)+1, b); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (j *journal) Last(context.Context) (uint64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return uint64(len(j.batches)), nil
+}
+
+func (*journal) Trim(context.Context, uint64) error { return nil }
+
 type fixture struct {
 	*httptest.Server
 	journal *journal
-	meter   *meter.Recorder
+	meter   *meter.Ledger
 	logs    *logs.Store
 }
 
@@ -84,18 +86,22 @@ func serve(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{journal: &journal{}, logs: store}
-	f.meter = meter.NewRecorder(f.journal, log)
+	f.meter, err = meter.Open(t.Context(), meter.Config{Path: filepath.Join(t.TempDir(), "ledger"), Journal: f.journal, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.Server = httptest.NewServer(New(Config{
 		Node: func() Node {
 			return Node{Version: "v1", Driver: "gvisor", DataDir: "/d", Started: time.Now().Add(-time.Minute), Warnings: []string{"Careful."}}
 		},
-		Meter: f.meter, Prices: ListPrices("amd64"), Logs: store, Log: log,
+		Meter: f.meter, Prices: ListPrices("amd64"), List: ListPrices("arm64"), Logs: store, Log: log,
 		Functions: oneFunction{function.Version{Function: "f", State: function.Active, Update: function.UpdateSuccessful, RuntimeWarning: "w"}},
 		Instances: twoInstances{},
 	}))
 	t.Cleanup(func() {
 		f.Close()
 		store.Close()
+		f.meter.Close()
 	})
 	return f
 }
@@ -140,17 +146,23 @@ func TestUsageAndRecordsSeeWhatWasJustAdded(t *testing.T) {
 	for i := range 3 {
 		f.meter.Add(meter.Record{RequestID: fmt.Sprint(i), Function: "f", Start: time.Now(), Billed: time.Second, MemoryMB: 1024, Outcome: meter.OK})
 	}
-	var b meter.Bill
+	var b Usage
 	if s := f.get(t, "/_mayfly/v1/usage?by=month", &b); s != 200 {
 		t.Fatalf("status %d", s)
 	}
 	if b.Total.Requests != 3 || b.Total.GBSeconds != "3.000000" || b.Total.Cost.String() != "0.0000506001" || b.Lines[0].Key != time.Now().UTC().Format("2006-01") {
 		t.Errorf("%+v", b)
 	}
-	var r struct{ Records []meter.Record }
+	if b.ListName != ListPrices("arm64").Name || b.ListCost.String() != "0.0000406002" {
+		t.Errorf("at list prices: %s %s", b.ListName, b.ListCost)
+	}
+	var r Records
 	f.get(t, "/_mayfly/v1/records?limit=2&function=f", &r)
 	if len(r.Records) != 2 || r.Records[1].RequestID != "2" {
 		t.Errorf("%+v", r)
+	}
+	if s := f.get(t, "/_mayfly/v1/records/1", &r); s != 200 || len(r.Records) != 1 || r.Records[0].RequestID != "1" {
+		t.Errorf("one record: %d %+v", s, r)
 	}
 	f.get(t, "/_mayfly/v1/records?since="+time.Now().Add(time.Hour).UTC().Format(time.RFC3339), &r)
 	if r.Records == nil || len(r.Records) != 0 {
@@ -169,7 +181,10 @@ func TestErrorsAreJSONWithACode(t *testing.T) {
 		"/_mayfly/v1/usage?by=week":         {400, "Invalid"},
 		"/_mayfly/v1/usage?since=yesterday": {400, "Invalid"},
 		"/_mayfly/v1/usage?form=2":          {400, "Invalid"},
+		"/_mayfly/v1/usage?by=day&tag=team": {400, "Invalid"},
 		"/_mayfly/v1/records?limit=0":       {400, "Invalid"},
+		"/_mayfly/v1/records?failed=2":      {400, "Invalid"},
+		"/_mayfly/v1/records/none":          {404, "NotFound"},
 		"/_mayfly/v1/logs/g":                {404, "NotFound"},
 		"/_mayfly/v1/logs/g?follow=1":       {404, "NotFound"},
 		"/_mayfly/v1/logs/f?follow=maybe":   {400, "Invalid"},
@@ -192,9 +207,11 @@ func TestErrorsAreJSONWithACode(t *testing.T) {
 
 func TestInnerFaultsStayInside(t *testing.T) {
 	f := serve(t)
-	f.journal.down = true
+	if err := f.meter.Close(); err != nil {
+		t.Fatal(err)
+	}
 	var p Problem
-	if s := f.get(t, "/_mayfly/v1/usage", &p); s != 500 || strings.Contains(p.Message, "secret") {
+	if s := f.get(t, "/_mayfly/v1/usage", &p); s != 500 || !strings.Contains(p.Message, "log has the reason") {
 		t.Errorf("%d %+v", s, p)
 	}
 }

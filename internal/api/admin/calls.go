@@ -104,42 +104,82 @@ func (d *door) status(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// Usage is the answer of GET usage.
+type Usage struct {
+	meter.Bill
+	ListName string      `json:"listName"` // of the cloud's price list
+	ListCost meter.Money `json:"listCost"` // of the total at that list
+}
+
 func (d *door) usage(w http.ResponseWriter, r *http.Request) error {
-	if err := only(r, "by", "function", "since", "until"); err != nil {
+	if err := only(r, "by", "tag", "function", "alias", "since", "until"); err != nil {
 		return err
 	}
-	q, err := query(r)
+	since, until, err := stretch(r)
 	if err != nil {
 		return err
 	}
-	q.By = meter.By(r.FormValue("by"))
+	q := meter.Query{
+		By: meter.By(r.FormValue("by")), Tag: r.FormValue("tag"),
+		Function: r.FormValue("function"), Alias: r.FormValue("alias"), Since: since, Until: until,
+	}
+	if q.Tag != "" && q.By != meter.ByTag {
+		return errs.Newf(errs.Invalid, "tag names the key for by=tag, but by is %q", q.By)
+	}
 	bill, err := d.Meter.Bill(r.Context(), q, d.Prices)
 	if err != nil {
 		return err
 	}
-	return write(w, bill)
+	u := Usage{Bill: bill, ListName: d.List.Name, ListCost: bill.Total.Cost}
+	if d.List != d.Prices {
+		list, err := d.Meter.Bill(r.Context(), q, d.List)
+		if err != nil {
+			return err
+		}
+		u.ListCost = list.Total.Cost
+	}
+	return write(w, u)
+}
+
+// Records is the answer of GET records and of GET records/{id}.
+type Records struct {
+	Records []meter.Record `json:"records"`
 }
 
 func (d *door) records(w http.ResponseWriter, r *http.Request) error {
-	if err := only(r, "function", "since", "until", "limit"); err != nil {
+	if err := only(r, "function", "since", "until", "limit", "failed", "cold"); err != nil {
 		return err
 	}
-	q, err := query(r)
+	s := meter.Search{Function: r.FormValue("function")}
+	var err error
+	if s.Since, s.Until, err = stretch(r); err != nil {
+		return err
+	}
+	if s.Failed, err = flag(r, "failed"); err != nil {
+		return err
+	}
+	if s.Cold, err = flag(r, "cold"); err != nil {
+		return err
+	}
+	if s.Limit, err = limit(r, maxRecords); err != nil {
+		return err
+	}
+	list, err := d.Meter.Records(r.Context(), s)
 	if err != nil {
 		return err
 	}
-	if s := r.FormValue("limit"); s != "" {
-		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 1 || q.Limit > maxRecords {
-			return errs.Newf(errs.Invalid, "limit must be a number from 1 to %d, not %q", maxRecords, s)
-		}
+	return write(w, Records{append([]meter.Record{}, list...)})
+}
+
+func (d *door) record(w http.ResponseWriter, r *http.Request) error {
+	if err := only(r); err != nil {
+		return err
 	}
-	list, err := d.Meter.Records(r.Context(), q)
+	list, err := d.Meter.Record(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	return write(w, struct {
-		Records []meter.Record `json:"records"`
-	}{append([]meter.Record{}, list...)})
+	return write(w, Records{list})
 }
 
 // logs answers with one entry a line. With follow=1 it goes on until the caller
@@ -148,7 +188,7 @@ func (d *door) logs(w http.ResponseWriter, r *http.Request) error {
 	if err := only(r, "since", "until", "follow", "request", "contains"); err != nil {
 		return err
 	}
-	q, err := query(r)
+	since, until, err := stretch(r)
 	if err != nil {
 		return err
 	}
@@ -161,7 +201,7 @@ func (d *door) logs(w http.ResponseWriter, r *http.Request) error {
 	if missing != nil && (follow || !errs.Is(missing, errs.NotFound)) {
 		return missing
 	}
-	f := logs.Filter{Since: q.Since, Until: q.Until, RequestID: r.FormValue("request"), Contains: r.FormValue("contains")}
+	f := logs.Filter{Since: since, Until: until, RequestID: r.FormValue("request"), Contains: r.FormValue("contains")}
 	if follow {
 		return d.stream(w, r, d.Logs.Follow(r.Context(), name, f), true, nil)
 	}
@@ -232,18 +272,31 @@ func only(r *http.Request, names ...string) error {
 	return nil
 }
 
-func query(r *http.Request) (q meter.Query, err error) {
-	q.Function = r.FormValue("function")
-	for name, t := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
+// stretch reads the parameters since and until.
+func stretch(r *http.Request) (since, until time.Time, err error) {
+	for name, t := range map[string]*time.Time{"since": &since, "until": &until} {
 		s := r.FormValue(name)
 		if s == "" {
 			continue
 		}
 		if *t, err = time.Parse(time.RFC3339Nano, s); err != nil {
-			return q, errs.Newf(errs.Invalid, "%s must be a time such as 2026-11-23T04:05:06Z, not %q", name, s)
+			return since, until, errs.Newf(errs.Invalid, "%s must be a time such as 2026-11-23T04:05:06Z, not %q", name, s)
 		}
 	}
-	return q, nil
+	return since, until, nil
+}
+
+// limit reads the parameter of that name; 0 means that there is none.
+func limit(r *http.Request, most int) (int, error) {
+	s := r.FormValue("limit")
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > most {
+		return 0, errs.Newf(errs.Invalid, "limit must be a number from 1 to %d, not %q", most, s)
+	}
+	return n, nil
 }
 
 func flag(r *http.Request, name string) (bool, error) {
