@@ -44,6 +44,7 @@ func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.Int64Var(&c.MaxSyncPayload, "max-sync-payload", c.MaxSyncPayload, "bytes in a synchronous request")
 	f.Int64Var(&c.MaxAsyncPayload, "max-async-payload", c.MaxAsyncPayload, "bytes in an asynchronous request")
 	f.Int64Var(&c.MaxAnswer, "max-answer", c.MaxAnswer, "bytes in an answer")
+	f.Int64Var(&c.MaxStream, "max-stream", c.MaxStream, "bytes in a streamed answer")
 	f.StringVar(&c.CPU, "cpu", c.CPU, "memory buys a share of the CPU when it is scarce (share), or a hard limit (cap)")
 
 	f.StringVar(&c.Egress, "egress", c.Egress, "what functions reach: open (all but this host, metadata addresses and each other), internet (of that, public addresses only) or none")

@@ -44,7 +44,7 @@ func (n *Invoker) queued(ctx context.Context, body []byte, attempt int) (time.Du
 	}
 	v, err := n.admit(q.Request, n.cfg.MaxAsync)
 	if err == nil {
-		_, err = n.run(ctx, v, q.Request, attempt)
+		_, err = n.run(ctx, v, q.Request, attempt, nil)
 	}
 	if err == nil {
 		// The call leaves the queue only when its record can't be lost.

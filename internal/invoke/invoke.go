@@ -53,7 +53,7 @@ func (n *Invoker) Sync(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return n.run(ctx, v, r, 0)
+	return n.run(ctx, v, r, 0, nil)
 }
 
 func (n *Invoker) admit(r Request, limit int64) (*function.Version, error) {
@@ -63,8 +63,9 @@ func (n *Invoker) admit(r Request, limit int64) (*function.Version, error) {
 	return n.cfg.Functions.Lookup(r.Function, r.Qualifier)
 }
 
-// run runs an admitted call within the limit on concurrency.
-func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attempt int) (Result, error) {
+// run runs an admitted call within the limit on concurrency; its answer goes to w
+// while it comes, unless w is nil.
+func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attempt int, w StreamWriter) (Result, error) {
 	if n.running.Add(1) > int64(n.cfg.Concurrency) {
 		n.running.Add(-1)
 		return Result{}, errs.Newf(errs.Throttled, "Rate Exceeded.").
@@ -90,7 +91,7 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 		rec.Phases.Sandbox, rec.Phases.Init = times.Sandbox, times.Init
 		rec.Phases.Queue = max(0, rec.Phases.Queue-times.Sandbox-times.Init)
 	}
-	return n.call(inst, r, rec)
+	return n.call(ctx, inst, r, rec, w)
 }
 
 func (n *Invoker) record(v *function.Version, r Request, attempt int) meter.Record {
@@ -101,16 +102,22 @@ func (n *Invoker) record(v *function.Version, r Request, attempt int) meter.Reco
 }
 
 // call runs the call on an instance and accounts for it.
-func (n *Invoker) call(inst *sandbox.Instance, r Request, rec meter.Record) (Result, error) {
+func (n *Invoker) call(ctx context.Context, inst *sandbox.Instance, r Request, rec meter.Record, w StreamWriter) (Result, error) {
 	v := inst.Version
 	start := logs.StartLine(r.RequestID, v.Version)
 	if err := n.log(v, inst.ID, r.RequestID, start); err != nil {
 		return Result{}, err
 	}
-	a := inst.Call(&sandbox.Call{
+	c := &sandbox.Call{
 		RequestID: r.RequestID, Deadline: time.Now().Add(v.Timeout), InvokedName: r.InvokedName,
 		TraceID: r.TraceID, ClientContext: r.ClientContext, Payload: r.Payload,
-	})
+	}
+	var a sandbox.Answer
+	if w == nil {
+		a = inst.Call(c)
+	} else {
+		a, rec.Streamed = stream(ctx, inst, c, w)
+	}
 	rec.Duration, rec.PeakBytes = a.Duration, inst.Peak()
 	res := Result{Payload: a.Body, Version: v.Version}
 	status := ""
@@ -129,7 +136,13 @@ func (n *Invoker) call(inst *sandbox.Instance, r Request, rec meter.Record) (Res
 		res.LogTail = tail(start, a.Log, platform)
 	}
 	res.Record = rec
-	return res, n.settle(inst.ID, v, rec, platform)
+	if err := n.settle(inst.ID, v, rec, platform); err != nil {
+		return res, err
+	}
+	if a.Fault == sandbox.Canceled {
+		return res, &errs.Error{Kind: errs.Unavailable, Message: "the caller left before the answer was complete", Err: context.Cause(ctx)}
+	}
+	return res, nil
 }
 
 // settle writes the call's last lines and its one record.
@@ -173,6 +186,8 @@ func outcome(f sandbox.FaultKind) (o meter.Outcome, status string) {
 		return meter.OutOfMemory, logs.StatusError
 	case sandbox.ResponseTooLarge:
 		return meter.Failed, logs.StatusError
+	case sandbox.Canceled:
+		return meter.Canceled, logs.StatusError
 	}
 	return meter.Crashed, logs.StatusError
 }

@@ -14,6 +14,7 @@ const (
 	MaxSyncPayload  = 6 << 20     // request of a synchronous call
 	MaxAsyncPayload = 1 << 20     // request of an asynchronous call
 	MaxAnswer       = 6<<20 + 100 // answer of a call
+	MaxStream       = 200 << 20   // streamed answer of a call
 )
 
 // Request is one call of a function.

@@ -24,6 +24,7 @@ const (
 	Crashed     Outcome = "crash"       // the runtime exited without an answer
 	OutOfMemory Outcome = "outofmemory" // over its memory limit
 	InitFailed  Outcome = "initerror"   // never got as far as the handler
+	Canceled    Outcome = "canceled"    // whoever read its streamed answer left
 )
 
 // Record is what one invocation used. Exactly one is kept for each attempt to
@@ -35,12 +36,13 @@ type Record struct {
 	Version   string        `json:"v"`
 	Alias     string        `json:"alias,omitempty"` // that the caller named
 	Start     time.Time     `json:"start"`
-	Duration  time.Duration `json:"dur"`            // in the handler
-	Init      time.Duration `json:"init,omitempty"` // of the init phase, 0 on a warm instance
-	Billed    time.Duration `json:"billed"`         // Init + Duration, rounded up to whole milliseconds
-	MemoryMB  int           `json:"mb"`             // configured
-	TmpMB     int           `json:"tmp,omitempty"`  // configured temporary storage
-	PeakBytes int64         `json:"peak"`           // most memory the instance had in use so far
+	Duration  time.Duration `json:"dur"`                // in the handler
+	Init      time.Duration `json:"init,omitempty"`     // of the init phase, 0 on a warm instance
+	Billed    time.Duration `json:"billed"`             // Init + Duration, rounded up to whole milliseconds
+	MemoryMB  int           `json:"mb"`                 // configured
+	TmpMB     int           `json:"tmp,omitempty"`      // configured temporary storage
+	PeakBytes int64         `json:"peak"`               // most memory the instance had in use so far
+	Streamed  int64         `json:"streamed,omitempty"` // bytes of the answer that were passed on while it was made
 	Outcome   Outcome       `json:"outcome"`
 	ErrorType string        `json:"err,omitempty"`   // of a failure, as the caller saw it
 	Age       time.Duration `json:"age,omitempty"`   // of a queued call: from its acceptance to Start

@@ -61,6 +61,7 @@ type Config struct {
 	MaxSyncPayload  int64         // bytes in a synchronous request
 	MaxAsyncPayload int64         // bytes in an asynchronous request
 	MaxAnswer       int64         // bytes in an answer
+	MaxStream       int64         // bytes in a streamed answer
 	CPU             string        // CPUShare or CPUCap
 
 	Egress      string         // EgressOpen, EgressInternet or EgressNone
@@ -90,6 +91,7 @@ func Default() Config {
 		MaxSyncPayload:  invoke.MaxSyncPayload,
 		MaxAsyncPayload: invoke.MaxAsyncPayload,
 		MaxAnswer:       invoke.MaxAnswer,
+		MaxStream:       invoke.MaxStream,
 		CPU:             CPUShare,
 		Egress:          EgressOpen,
 		InterpreterDirs: []string{"/usr/local/bin", "/usr/bin", "/bin"},
@@ -162,6 +164,7 @@ func (c Config) check() (Config, error) {
 	}{
 		{"concurrency", int64(c.Concurrency), 1}, {"starts", int64(c.Starts), 0}, {"memory", int64(c.MemoryMB), 0},
 		{"max-sync-payload", c.MaxSyncPayload, 1}, {"max-async-payload", c.MaxAsyncPayload, 1}, {"max-answer", c.MaxAnswer, 1},
+		{"max-stream", c.MaxStream, 1},
 	} {
 		if n.value < n.least {
 			return bad(n.field, "%d is less than %d", n.value, n.least)

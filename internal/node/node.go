@@ -148,7 +148,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	n.pool = sandbox.NewPool(sandbox.PoolConfig{
 		Driver: n.driver, Plan: n.planner.plan, Sink: invoke.Sink(n.logs, n.log), Log: n.log,
 		KeepAlive: n.cfg.KeepAlive, Linger: n.cfg.Linger, MemoryMB: n.cfg.MemoryMB, Starts: n.cfg.Starts,
-		InitLimit: n.cfg.InitLimit, QueueLimit: n.cfg.QueueLimit, MaxResponse: n.cfg.MaxAnswer,
+		InitLimit: n.cfg.InitLimit, QueueLimit: n.cfg.QueueLimit, MaxResponse: n.cfg.MaxAnswer, MaxStream: n.cfg.MaxStream,
 	})
 	bucket, err := n.spine.Bucket(ctx, spine.FunctionsBucket)
 	if err != nil {

@@ -185,7 +185,7 @@ type Fault struct {
 	Kind      FaultKind
 	Limit     time.Duration // TimedOut, InitTimedOut: the limit
 	Exit      Exit          // Exited
-	Size, Max int64         // ResponseTooLarge
+	Size, Max int64         // ResponseTooLarge; Size is 0 when it is not known
 }
 
 // FaultKind tells faults apart.
@@ -198,4 +198,5 @@ const (
 	OutOfMemory                           // the memory limit ended it
 	InitTimedOut                          // over the init time limit
 	ResponseTooLarge                      // the answer is over the limit
+	Canceled                              // whoever read the streamed answer left
 )

@@ -185,7 +185,7 @@ func newTestPool(t *testing.T, d *fakeDriver, change func(*PoolConfig)) *Pool {
 		Sink:      func(Line) {},
 		Log:       slog.New(slog.DiscardHandler),
 		KeepAlive: time.Hour, Linger: time.Hour, MemoryMB: 1024, Starts: 8,
-		InitLimit: 10 * time.Second, QueueLimit: 10 * time.Second, MaxResponse: 1 << 20,
+		InitLimit: 10 * time.Second, QueueLimit: 10 * time.Second, MaxResponse: 1 << 20, MaxStream: 8 << 20,
 	}
 	if change != nil {
 		change(&cfg)

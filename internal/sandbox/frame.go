@@ -28,12 +28,18 @@ const (
 	FrameShutdown FrameKind = 2 // no more calls: end in an orderly way, soon
 )
 
-// From guest to host. Each Invoke is answered by exactly one Response or Failure.
+// From guest to host. Each Invoke is answered by exactly one Response or Failure,
+// or by a streamed answer: one Head, any number of Chunks, one End. The guest
+// writes a Chunk when the code wrote it; a host that reads slowly holds it up, as
+// the link is a pipe.
 const (
 	FrameReady     FrameKind = 16 // init is done; the guest waits for its first Invoke
 	FrameInitError FrameKind = 17 // init failed; body: error document; header may have Error-Type
 	FrameResponse  FrameKind = 18 // body: the function's answer
 	FrameFailure   FrameKind = 19 // body: error document; header may have Error-Type
+	FrameHead      FrameKind = 20 // a streamed answer begins; header may have Content-Type
+	FrameChunk     FrameKind = 21 // body: the next part of it
+	FrameEnd       FrameKind = 22 // it is complete; or with an Error-Type in the header, failed midway: body: error document
 )
 
 const (
@@ -72,7 +78,10 @@ func (e *FrameTooLargeError) Error() string {
 // ReadFrame reads one frame from r. A body over maxBody is not read and gives a
 // *FrameTooLargeError together with the frame's kind; a clean end before the
 // first byte gives io.EOF. What the guest sends is not trusted.
-func ReadFrame(r io.Reader, maxBody int64) (Frame, error) {
+func ReadFrame(r io.Reader, maxBody int64) (Frame, error) { return readFrame(r, maxBody, nil) }
+
+// readFrame is ReadFrame into buf, if that is large enough.
+func readFrame(r io.Reader, maxBody int64, buf []byte) (Frame, error) {
 	var p [framePrefix]byte
 	if _, err := io.ReadFull(r, p[:]); err != nil {
 		return Frame{}, err
@@ -83,7 +92,11 @@ func ReadFrame(r io.Reader, maxBody int64) (Frame, error) {
 		return f, &FrameTooLargeError{Size: body, Max: maxBody}
 	}
 	header := int(binary.LittleEndian.Uint16(p[6:]))
-	buf := make([]byte, header+int(body))
+	if size := header + int(body); size <= cap(buf) {
+		buf = buf[:size]
+	} else {
+		buf = make([]byte, size)
+	}
 	if _, err := io.ReadFull(r, buf); err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF

@@ -34,6 +34,7 @@ type Instance struct {
 	stdout *os.File
 	logs   *logReader
 	limit  int64 // of an answer's body, in bytes
+	most   int64 // of a streamed answer, in bytes
 	frame  []byte
 
 	power  sync.Mutex // serialises pause and resume
@@ -149,25 +150,45 @@ func (e *InitError) For(requestID string) []byte {
 
 func (e *InitError) Error() string { return "init failed: " + string(e.Document) }
 
-// Call runs one invocation. Nothing but the call's deadline stops the code; an
-// instance that broke is closed when it is released.
+// Call runs one invocation and returns its whole answer, also of code that
+// streams it. Nothing but the call's deadline stops the code; an instance that
+// broke is closed when it is released.
 func (i *Instance) Call(c *Call) Answer {
+	whole := collector{max: i.limit}
+	a := i.run(context.Background(), c, &whole)
+	switch {
+	case a.Failed || !whole.begun:
+		return a
+	case whole.size > whole.max:
+		// The code is done with the call: the instance is as good as before.
+		a.Body, a.ErrorType = i.guest.Fault(Fault{RequestID: c.RequestID, Kind: ResponseTooLarge, Size: whole.size, Max: whole.max})
+		a.Failed, a.Fault = true, ResponseTooLarge
+		return a
+	}
+	a.Body = whole.body
+	return a
+}
+
+// run runs one invocation; the parts of a streamed answer go to w.
+func (i *Instance) run(ctx context.Context, c *Call, w StreamWriter) Answer {
 	i.logs.begin(c.RequestID)
 	began := time.Now()
 	i.stdout.SetReadDeadline(c.Deadline)
 	i.stdin.SetWriteDeadline(c.Deadline)
-	a, err := i.exchange(c)
+	release := i.interruptible(ctx)
+	a, err := i.exchange(c, w)
+	release()
 	a.Duration = time.Since(began)
 	i.logs.drain()
 	if err != nil {
-		a = i.fault(c, err, c.Deadline.Sub(began), a.Duration)
+		a = i.fault(ctx, c, err, c.Deadline.Sub(began), a.Duration)
 	}
 	a.Log = i.logs.end()
 	return a
 }
 
 // exchange sends the call and reads its answer.
-func (i *Instance) exchange(c *Call) (Answer, error) {
+func (i *Instance) exchange(c *Call, w StreamWriter) (Answer, error) {
 	i.frame = AppendFrame(i.frame[:0], Frame{Kind: FrameInvoke, Header: i.guest.Header(nil, i.Version, c)})
 	putBodyLength(i.frame, len(c.Payload))
 	if len(c.Payload) <= inlineBody {
@@ -190,15 +211,26 @@ func (i *Instance) exchange(c *Call) (Answer, error) {
 		return Answer{Body: f.Body}, nil
 	case FrameFailure:
 		return Answer{Body: f.Body, Failed: true, ErrorType: headerValue(f.Header, "Error-Type")}, nil
+	case FrameHead:
+		return i.relay(headerValue(f.Header, "Content-Type"), w)
 	}
 	return Answer{}, fmt.Errorf("frame of kind %d instead of an answer", f.Kind)
 }
 
 // fault words what went wrong on the link, and marks the instance as broken: the
 // code may be in the middle of anything.
-func (i *Instance) fault(c *Call, err error, limit, took time.Duration) Answer {
+func (i *Instance) fault(ctx context.Context, c *Call, err error, limit, took time.Duration) Answer {
 	i.broken = true
-	f := Fault{RequestID: c.RequestID, Kind: i.diagnose(err), Limit: limit.Round(time.Millisecond)}
+	f := Fault{RequestID: c.RequestID, Limit: limit.Round(time.Millisecond)}
+	var gone *writeError
+	switch late := !time.Now().Before(c.Deadline); {
+	case errors.As(err, &gone) && late: // its reader held the call up for too long
+		f.Kind = TimedOut
+	case gone != nil, ctx.Err() != nil && !late:
+		f.Kind = Canceled
+	default:
+		f.Kind = i.diagnose(err)
+	}
 	var big *FrameTooLargeError
 	if errors.As(err, &big) {
 		f.Kind, f.Size, f.Max = ResponseTooLarge, big.Size, big.Max

@@ -35,6 +35,7 @@ type PoolConfig struct {
 	InitLimit   time.Duration // for a runtime's first init
 	QueueLimit  time.Duration // a call that found no instance for this long is refused
 	MaxResponse int64         // bytes in an answer
+	MaxStream   int64         // bytes in a streamed answer
 }
 
 // Plan is how instances of one version are made.
@@ -317,7 +318,7 @@ func (p *Pool) makeRoom(g *group) bool {
 
 // begin starts an instance of g in the background.
 func (p *Pool) begin(g *group) {
-	i := &Instance{ID: newID(), Version: g.version, group: g, state: starting, fresh: true, limit: p.cfg.MaxResponse, since: time.Now()}
+	i := &Instance{ID: newID(), Version: g.version, group: g, state: starting, fresh: true, limit: p.cfg.MaxResponse, most: p.cfg.MaxStream, since: time.Now()}
 	p.instances[i] = struct{}{}
 	g.count++
 	g.starting++

@@ -36,6 +36,8 @@ func words(f sandbox.Fault) (errorType, message string) {
 	switch f.Kind {
 	case sandbox.TimedOut, sandbox.InitTimedOut:
 		return "Sandbox.Timedout", prefix + fmt.Sprintf("Task timed out after %.2f seconds", f.Limit.Seconds())
+	case sandbox.Canceled:
+		return "Sandbox.Canceled", prefix + "The caller left before the answer was complete"
 	case sandbox.OutOfMemory:
 		return "Runtime.OutOfMemory", prefix + "Runtime exited with error: signal: killed"
 	default:
