@@ -18,7 +18,10 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/access"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/guest"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/lambda"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/blob/disk"
+	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/image"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
@@ -64,6 +67,9 @@ type Node struct {
 	pool     *sandbox.Pool
 	registry *function.Registry
 	invoker  *invoke.Invoker
+	auth     *wire.Authenticator
+	urls     *endpoint.URLs
+	policies *endpoint.Documents[lambda.Policy]
 	front    *front
 	server   *http.Server
 	listener net.Listener
@@ -90,7 +96,9 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore, n.openDoors, n.openServer,
+		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore,
+		n.openEndpoints,
+		n.openDoors, n.openServer,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, err
@@ -105,8 +113,11 @@ func (n *Node) openDir(context.Context) (err error) {
 	if n.lock, err = lock(n.cfg.DataDir); err != nil {
 		return err
 	}
-	n.keys, n.first, err = access.Open(n.cfg.DataDir)
-	return err
+	if n.keys, n.first, err = access.Open(n.cfg.DataDir); err != nil {
+		return err
+	}
+	n.auth = wire.NewAuthenticator(n.keys)
+	return nil
 }
 
 func (n *Node) openStores(ctx context.Context) (err error) {

@@ -14,18 +14,26 @@ import (
 // The bytes of an input belong to the method; those of an output must not
 // change afterwards.
 type API interface {
+	AddPermission(ctx context.Context, in *AddPermissionInput) (*AddPermissionOutput, error)
 	CreateFunction(ctx context.Context, in *CreateFunctionInput) (*CreateFunctionOutput, error)
+	CreateFunctionUrlConfig(ctx context.Context, in *CreateFunctionUrlConfigInput) (*CreateFunctionUrlConfigOutput, error)
 	DeleteFunction(ctx context.Context, in *DeleteFunctionInput) (*DeleteFunctionOutput, error)
+	DeleteFunctionUrlConfig(ctx context.Context, in *DeleteFunctionUrlConfigInput) (*DeleteFunctionUrlConfigOutput, error)
 	GetAccountSettings(ctx context.Context, in *GetAccountSettingsInput) (*GetAccountSettingsOutput, error)
 	GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunctionOutput, error)
 	GetFunctionConfiguration(ctx context.Context, in *GetFunctionConfigurationInput) (*GetFunctionConfigurationOutput, error)
+	GetFunctionUrlConfig(ctx context.Context, in *GetFunctionUrlConfigInput) (*GetFunctionUrlConfigOutput, error)
+	GetPolicy(ctx context.Context, in *GetPolicyInput) (*GetPolicyOutput, error)
 	Invoke(ctx context.Context, in *InvokeInput) (*InvokeOutput, error)
+	ListFunctionUrlConfigs(ctx context.Context, in *ListFunctionUrlConfigsInput) (*ListFunctionUrlConfigsOutput, error)
 	ListFunctions(ctx context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error)
 	ListTags(ctx context.Context, in *ListTagsInput) (*ListTagsOutput, error)
+	RemovePermission(ctx context.Context, in *RemovePermissionInput) (*RemovePermissionOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
 	UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInput) (*UpdateFunctionCodeOutput, error)
 	UpdateFunctionConfiguration(ctx context.Context, in *UpdateFunctionConfigurationInput) (*UpdateFunctionConfigurationOutput, error)
+	UpdateFunctionUrlConfig(ctx context.Context, in *UpdateFunctionUrlConfigInput) (*UpdateFunctionUrlConfigOutput, error)
 }
 
 // NewService returns AWS Lambda, served by api, for a wire.Mux.
@@ -35,18 +43,26 @@ func NewService(api API) *wire.Service {
 		Protocols: []wire.Protocol{wire.RESTJSON},
 		Errors:    errorTable(),
 		Operations: []*wire.Operation{
+			{Name: "AddPermission", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/policy", Status: 201, Handler: wire.Handle(api.AddPermission)},
 			{Name: "CreateFunction", Method: "POST", Path: "/2015-03-31/functions", Status: 201, Handler: wire.Handle(api.CreateFunction)},
+			{Name: "CreateFunctionUrlConfig", Method: "POST", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 201, Handler: wire.Handle(api.CreateFunctionUrlConfig)},
 			{Name: "DeleteFunction", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.DeleteFunction)},
+			{Name: "DeleteFunctionUrlConfig", Method: "DELETE", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 204, Handler: wire.Handle(api.DeleteFunctionUrlConfig)},
 			{Name: "GetAccountSettings", Method: "GET", Path: "/2016-08-19/account-settings", Status: 200, Handler: wire.Handle(api.GetAccountSettings)},
 			{Name: "GetFunction", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.GetFunction)},
 			{Name: "GetFunctionConfiguration", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.GetFunctionConfiguration)},
+			{Name: "GetFunctionUrlConfig", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 200, Handler: wire.Handle(api.GetFunctionUrlConfig)},
+			{Name: "GetPolicy", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/policy", Status: 200, Handler: wire.Handle(api.GetPolicy)},
 			{Name: "Invoke", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/invocations", Status: 200, Handler: wire.Handle(api.Invoke)},
+			{Name: "ListFunctionUrlConfigs", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/urls", Status: 200, Handler: wire.Handle(api.ListFunctionUrlConfigs)},
 			{Name: "ListFunctions", Method: "GET", Path: "/2015-03-31/functions", Status: 200, Handler: wire.Handle(api.ListFunctions)},
 			{Name: "ListTags", Method: "GET", Path: "/2017-03-31/tags/{Resource}", Status: 200, Handler: wire.Handle(api.ListTags)},
+			{Name: "RemovePermission", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", Status: 204, Handler: wire.Handle(api.RemovePermission)},
 			{Name: "TagResource", Method: "POST", Path: "/2017-03-31/tags/{Resource}", Status: 204, Handler: wire.Handle(api.TagResource)},
 			{Name: "UntagResource", Method: "DELETE", Path: "/2017-03-31/tags/{Resource}", Status: 204, Handler: wire.Handle(api.UntagResource)},
 			{Name: "UpdateFunctionCode", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/code", Status: 200, Handler: wire.Handle(api.UpdateFunctionCode)},
 			{Name: "UpdateFunctionConfiguration", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.UpdateFunctionConfiguration)},
+			{Name: "UpdateFunctionUrlConfig", Method: "PUT", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 200, Handler: wire.Handle(api.UpdateFunctionUrlConfig)},
 		},
 	}
 }
@@ -83,7 +99,9 @@ const (
 	CodeKMSNotFound                                      = "KMSNotFoundException"
 	CodeModeNotSupported                                 = "ModeNotSupportedException"
 	CodeNoPublishedVersion                               = "NoPublishedVersionException"
+	CodePolicyLengthExceeded                             = "PolicyLengthExceededException"
 	CodePreconditionFailed                               = "PreconditionFailedException"
+	CodePublicPolicy                                     = "PublicPolicyException"
 	CodeRecursiveInvocation                              = "RecursiveInvocationException"
 	CodeRequestTooLarge                                  = "RequestTooLargeException"
 	CodeResourceConflict                                 = "ResourceConflictException"
@@ -137,7 +155,9 @@ func errorTable() map[string]wire.ErrorInfo {
 		CodeKMSNotFound:                                      {Status: 502, Message: "Message", Typed: true},
 		CodeModeNotSupported:                                 {Status: 400, Message: "message", Typed: true, Sender: true},
 		CodeNoPublishedVersion:                               {Status: 400, Message: "Message", Typed: true, Sender: true},
+		CodePolicyLengthExceeded:                             {Status: 400, Message: "message", Typed: true, Sender: true},
 		CodePreconditionFailed:                               {Status: 412, Message: "message", Typed: true, Sender: true},
+		CodePublicPolicy:                                     {Status: 400, Message: "Message", Typed: true, Sender: true},
 		CodeRecursiveInvocation:                              {Status: 400, Message: "Message", Typed: true, Sender: true},
 		CodeRequestTooLarge:                                  {Status: 413, Message: "message", Typed: true, Sender: true},
 		CodeResourceConflict:                                 {Status: 409, Message: "message", Typed: true, Sender: true},
@@ -208,6 +228,73 @@ func (v *AccountUsage) Walk(w wire.Walker) {
 	w.Member(1, &v.TotalCodeSize)
 }
 
+// AddPermissionInput is the shape AddPermissionRequest of the model.
+type AddPermissionInput struct {
+	Action                *string // required
+	EventSourceToken      *string
+	FunctionName          *string // required
+	FunctionUrlAuthType   string  // one of FunctionUrlAuthType
+	InvokedViaFunctionUrl *bool
+	Principal             *string // required
+	PrincipalOrgID        *string
+	Qualifier             *string
+	RevisionId            *string
+	SourceAccount         *string
+	SourceArn             *string
+	StatementId           *string // required
+}
+
+var shapeAddPermissionInput = wire.Shape{Name: "AddPermissionRequest", Members: []wire.Member{
+	{Name: "Action", Type: wire.TypeString, Required: true},
+	{Name: "EventSourceToken", Type: wire.TypeString},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "FunctionUrlAuthType", Type: wire.TypeString},
+	{Name: "InvokedViaFunctionUrl", Type: wire.TypeBoolean},
+	{Name: "Principal", Type: wire.TypeString, Required: true},
+	{Name: "PrincipalOrgID", Type: wire.TypeString},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "RevisionId", Type: wire.TypeString},
+	{Name: "SourceAccount", Type: wire.TypeString},
+	{Name: "SourceArn", Type: wire.TypeString},
+	{Name: "StatementId", Type: wire.TypeString, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*AddPermissionInput) Shape() *wire.Shape { return &shapeAddPermissionInput }
+
+// Walk shows the members to the codec.
+func (v *AddPermissionInput) Walk(w wire.Walker) {
+	w.Member(0, &v.Action)
+	w.Member(1, &v.EventSourceToken)
+	w.Member(2, &v.FunctionName)
+	w.Member(3, &v.FunctionUrlAuthType)
+	w.Member(4, &v.InvokedViaFunctionUrl)
+	w.Member(5, &v.Principal)
+	w.Member(6, &v.PrincipalOrgID)
+	w.Member(7, &v.Qualifier)
+	w.Member(8, &v.RevisionId)
+	w.Member(9, &v.SourceAccount)
+	w.Member(10, &v.SourceArn)
+	w.Member(11, &v.StatementId)
+}
+
+// AddPermissionOutput is the shape AddPermissionResponse of the model.
+type AddPermissionOutput struct {
+	Statement *string
+}
+
+var shapeAddPermissionOutput = wire.Shape{Name: "AddPermissionResponse", Members: []wire.Member{
+	{Name: "Statement", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*AddPermissionOutput) Shape() *wire.Shape { return &shapeAddPermissionOutput }
+
+// Walk shows the members to the codec.
+func (v *AddPermissionOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.Statement)
+}
+
 // CapacityProviderConfig is the shape CapacityProviderConfig of the model.
 type CapacityProviderConfig struct {
 	LambdaManagedInstancesCapacityProviderConfig *LambdaManagedInstancesCapacityProviderConfig // required
@@ -240,6 +327,38 @@ func (*Concurrency) Shape() *wire.Shape { return &shapeConcurrency }
 // Walk shows the members to the codec.
 func (v *Concurrency) Walk(w wire.Walker) {
 	w.Member(0, &v.ReservedConcurrentExecutions)
+}
+
+// Cors is the shape Cors of the model.
+type Cors struct {
+	AllowCredentials *bool
+	AllowHeaders     []string
+	AllowMethods     []string
+	AllowOrigins     []string
+	ExposeHeaders    []string
+	MaxAge           *int32
+}
+
+var shapeCors = wire.Shape{Name: "Cors", Members: []wire.Member{
+	{Name: "AllowCredentials", Type: wire.TypeBoolean},
+	{Name: "AllowHeaders", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "AllowMethods", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "AllowOrigins", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "ExposeHeaders", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "MaxAge", Type: wire.TypeInteger},
+}}
+
+// Shape describes the structure to the codec.
+func (*Cors) Shape() *wire.Shape { return &shapeCors }
+
+// Walk shows the members to the codec.
+func (v *Cors) Walk(w wire.Walker) {
+	w.Member(0, &v.AllowCredentials)
+	w.Member(1, wire.ListOf(&v.AllowHeaders, nil))
+	w.Member(2, wire.ListOf(&v.AllowMethods, nil))
+	w.Member(3, wire.ListOf(&v.AllowOrigins, nil))
+	w.Member(4, wire.ListOf(&v.ExposeHeaders, nil))
+	w.Member(5, &v.MaxAge)
 }
 
 // CreateFunctionInput is the shape CreateFunctionRequest of the model.
@@ -340,6 +459,67 @@ func (v *CreateFunctionInput) Walk(w wire.Walker) {
 	w.Member(27, wire.Ptr(&v.VpcConfig))
 }
 
+// CreateFunctionUrlConfigInput is the shape CreateFunctionUrlConfigRequest of the model.
+type CreateFunctionUrlConfigInput struct {
+	AuthType     string // required; one of FunctionUrlAuthType
+	Cors         *Cors
+	FunctionName *string // required
+	InvokeMode   string  // one of InvokeMode
+	Qualifier    *string
+}
+
+var shapeCreateFunctionUrlConfigInput = wire.Shape{Name: "CreateFunctionUrlConfigRequest", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*CreateFunctionUrlConfigInput) Shape() *wire.Shape { return &shapeCreateFunctionUrlConfigInput }
+
+// Walk shows the members to the codec.
+func (v *CreateFunctionUrlConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.FunctionName)
+	w.Member(3, &v.InvokeMode)
+	w.Member(4, &v.Qualifier)
+}
+
+// CreateFunctionUrlConfigOutput is the shape CreateFunctionUrlConfigResponse of the model.
+type CreateFunctionUrlConfigOutput struct {
+	AuthType     string // required; one of FunctionUrlAuthType
+	Cors         *Cors
+	CreationTime *string // required
+	FunctionArn  *string // required
+	FunctionUrl  *string // required
+	InvokeMode   string  // one of InvokeMode
+}
+
+var shapeCreateFunctionUrlConfigOutput = wire.Shape{Name: "CreateFunctionUrlConfigResponse", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "CreationTime", Type: wire.TypeString, Required: true},
+	{Name: "FunctionArn", Type: wire.TypeString, Required: true},
+	{Name: "FunctionUrl", Type: wire.TypeString, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*CreateFunctionUrlConfigOutput) Shape() *wire.Shape { return &shapeCreateFunctionUrlConfigOutput }
+
+// Walk shows the members to the codec.
+func (v *CreateFunctionUrlConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.CreationTime)
+	w.Member(3, &v.FunctionArn)
+	w.Member(4, &v.FunctionUrl)
+	w.Member(5, &v.InvokeMode)
+}
+
 // DeadLetterConfig is the shape DeadLetterConfig of the model.
 type DeadLetterConfig struct {
 	TargetArn *string
@@ -392,6 +572,26 @@ func (*DeleteFunctionOutput) Shape() *wire.Shape { return &shapeDeleteFunctionOu
 // Walk shows the members to the codec.
 func (v *DeleteFunctionOutput) Walk(w wire.Walker) {
 	w.Member(0, &v.StatusCode)
+}
+
+// DeleteFunctionUrlConfigInput is the shape DeleteFunctionUrlConfigRequest of the model.
+type DeleteFunctionUrlConfigInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+}
+
+var shapeDeleteFunctionUrlConfigInput = wire.Shape{Name: "DeleteFunctionUrlConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*DeleteFunctionUrlConfigInput) Shape() *wire.Shape { return &shapeDeleteFunctionUrlConfigInput }
+
+// Walk shows the members to the codec.
+func (v *DeleteFunctionUrlConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
 }
 
 // DurableConfig is the shape DurableConfig of the model.
@@ -755,6 +955,41 @@ func (v *FunctionConfiguration) Walk(w wire.Walker) {
 	w.Member(39, wire.Ptr(&v.VpcConfig))
 }
 
+// FunctionUrlConfig is the shape FunctionUrlConfig of the model.
+type FunctionUrlConfig struct {
+	AuthType         string // required; one of FunctionUrlAuthType
+	Cors             *Cors
+	CreationTime     *string // required
+	FunctionArn      *string // required
+	FunctionUrl      *string // required
+	InvokeMode       string  // one of InvokeMode
+	LastModifiedTime *string // required
+}
+
+var shapeFunctionUrlConfig = wire.Shape{Name: "FunctionUrlConfig", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "CreationTime", Type: wire.TypeString, Required: true},
+	{Name: "FunctionArn", Type: wire.TypeString, Required: true},
+	{Name: "FunctionUrl", Type: wire.TypeString, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "LastModifiedTime", Type: wire.TypeString, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*FunctionUrlConfig) Shape() *wire.Shape { return &shapeFunctionUrlConfig }
+
+// Walk shows the members to the codec.
+func (v *FunctionUrlConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.CreationTime)
+	w.Member(3, &v.FunctionArn)
+	w.Member(4, &v.FunctionUrl)
+	w.Member(5, &v.InvokeMode)
+	w.Member(6, &v.LastModifiedTime)
+}
+
 // GetAccountSettingsInput is the shape GetAccountSettingsRequest of the model.
 type GetAccountSettingsInput struct {
 }
@@ -854,6 +1089,101 @@ func (v *GetFunctionOutput) Walk(w wire.Walker) {
 	w.Member(2, wire.Ptr(&v.Configuration))
 	w.Member(3, wire.MapOf(&v.Tags, nil))
 	w.Member(4, wire.Ptr(&v.TagsError))
+}
+
+// GetFunctionUrlConfigInput is the shape GetFunctionUrlConfigRequest of the model.
+type GetFunctionUrlConfigInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+}
+
+var shapeGetFunctionUrlConfigInput = wire.Shape{Name: "GetFunctionUrlConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionUrlConfigInput) Shape() *wire.Shape { return &shapeGetFunctionUrlConfigInput }
+
+// Walk shows the members to the codec.
+func (v *GetFunctionUrlConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+}
+
+// GetFunctionUrlConfigOutput is the shape GetFunctionUrlConfigResponse of the model.
+type GetFunctionUrlConfigOutput struct {
+	AuthType         string // required; one of FunctionUrlAuthType
+	Cors             *Cors
+	CreationTime     *string // required
+	FunctionArn      *string // required
+	FunctionUrl      *string // required
+	InvokeMode       string  // one of InvokeMode
+	LastModifiedTime *string // required
+}
+
+var shapeGetFunctionUrlConfigOutput = wire.Shape{Name: "GetFunctionUrlConfigResponse", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "CreationTime", Type: wire.TypeString, Required: true},
+	{Name: "FunctionArn", Type: wire.TypeString, Required: true},
+	{Name: "FunctionUrl", Type: wire.TypeString, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "LastModifiedTime", Type: wire.TypeString, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionUrlConfigOutput) Shape() *wire.Shape { return &shapeGetFunctionUrlConfigOutput }
+
+// Walk shows the members to the codec.
+func (v *GetFunctionUrlConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.CreationTime)
+	w.Member(3, &v.FunctionArn)
+	w.Member(4, &v.FunctionUrl)
+	w.Member(5, &v.InvokeMode)
+	w.Member(6, &v.LastModifiedTime)
+}
+
+// GetPolicyInput is the shape GetPolicyRequest of the model.
+type GetPolicyInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+}
+
+var shapeGetPolicyInput = wire.Shape{Name: "GetPolicyRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetPolicyInput) Shape() *wire.Shape { return &shapeGetPolicyInput }
+
+// Walk shows the members to the codec.
+func (v *GetPolicyInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+}
+
+// GetPolicyOutput is the shape GetPolicyResponse of the model.
+type GetPolicyOutput struct {
+	Policy     *string
+	RevisionId *string
+}
+
+var shapeGetPolicyOutput = wire.Shape{Name: "GetPolicyResponse", Members: []wire.Member{
+	{Name: "Policy", Type: wire.TypeString},
+	{Name: "RevisionId", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetPolicyOutput) Shape() *wire.Shape { return &shapeGetPolicyOutput }
+
+// Walk shows the members to the codec.
+func (v *GetPolicyOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.Policy)
+	w.Member(1, &v.RevisionId)
 }
 
 // ImageConfig is the shape ImageConfig of the model.
@@ -1040,6 +1370,49 @@ func (v *Layer) Walk(w wire.Walker) {
 	w.Member(3, &v.SigningProfileVersionArn)
 }
 
+// ListFunctionUrlConfigsInput is the shape ListFunctionUrlConfigsRequest of the model.
+type ListFunctionUrlConfigsInput struct {
+	FunctionName *string // required
+	Marker       *string
+	MaxItems     *int32
+}
+
+var shapeListFunctionUrlConfigsInput = wire.Shape{Name: "ListFunctionUrlConfigsRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Marker", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "MaxItems", Type: wire.TypeInteger, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListFunctionUrlConfigsInput) Shape() *wire.Shape { return &shapeListFunctionUrlConfigsInput }
+
+// Walk shows the members to the codec.
+func (v *ListFunctionUrlConfigsInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Marker)
+	w.Member(2, &v.MaxItems)
+}
+
+// ListFunctionUrlConfigsOutput is the shape ListFunctionUrlConfigsResponse of the model.
+type ListFunctionUrlConfigsOutput struct {
+	FunctionUrlConfigs []FunctionUrlConfig // required
+	NextMarker         *string
+}
+
+var shapeListFunctionUrlConfigsOutput = wire.Shape{Name: "ListFunctionUrlConfigsResponse", Members: []wire.Member{
+	{Name: "FunctionUrlConfigs", Type: wire.TypeList, Required: true, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "NextMarker", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListFunctionUrlConfigsOutput) Shape() *wire.Shape { return &shapeListFunctionUrlConfigsOutput }
+
+// Walk shows the members to the codec.
+func (v *ListFunctionUrlConfigsOutput) Walk(w wire.Walker) {
+	w.Member(0, wire.ListOf(&v.FunctionUrlConfigs, nil))
+	w.Member(1, &v.NextMarker)
+}
+
 // ListFunctionsInput is the shape ListFunctionsRequest of the model.
 type ListFunctionsInput struct {
 	FunctionVersion string // one of FunctionVersion
@@ -1144,6 +1517,32 @@ func (v *LoggingConfig) Walk(w wire.Walker) {
 	w.Member(1, &v.LogFormat)
 	w.Member(2, &v.LogGroup)
 	w.Member(3, &v.SystemLogLevel)
+}
+
+// RemovePermissionInput is the shape RemovePermissionRequest of the model.
+type RemovePermissionInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+	RevisionId   *string
+	StatementId  *string // required
+}
+
+var shapeRemovePermissionInput = wire.Shape{Name: "RemovePermissionRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "RevisionId", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "StatementId", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*RemovePermissionInput) Shape() *wire.Shape { return &shapeRemovePermissionInput }
+
+// Walk shows the members to the codec.
+func (v *RemovePermissionInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+	w.Member(2, &v.RevisionId)
+	w.Member(3, &v.StatementId)
 }
 
 // ResolvedS3Object is the shape ResolvedS3Object of the model.
@@ -1523,6 +1922,70 @@ func (v *UpdateFunctionConfigurationInput) Walk(w wire.Walker) {
 	w.Member(20, wire.Ptr(&v.VpcConfig))
 }
 
+// UpdateFunctionUrlConfigInput is the shape UpdateFunctionUrlConfigRequest of the model.
+type UpdateFunctionUrlConfigInput struct {
+	AuthType     string // one of FunctionUrlAuthType
+	Cors         *Cors
+	FunctionName *string // required
+	InvokeMode   string  // one of InvokeMode
+	Qualifier    *string
+}
+
+var shapeUpdateFunctionUrlConfigInput = wire.Shape{Name: "UpdateFunctionUrlConfigRequest", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*UpdateFunctionUrlConfigInput) Shape() *wire.Shape { return &shapeUpdateFunctionUrlConfigInput }
+
+// Walk shows the members to the codec.
+func (v *UpdateFunctionUrlConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.FunctionName)
+	w.Member(3, &v.InvokeMode)
+	w.Member(4, &v.Qualifier)
+}
+
+// UpdateFunctionUrlConfigOutput is the shape UpdateFunctionUrlConfigResponse of the model.
+type UpdateFunctionUrlConfigOutput struct {
+	AuthType         string // required; one of FunctionUrlAuthType
+	Cors             *Cors
+	CreationTime     *string // required
+	FunctionArn      *string // required
+	FunctionUrl      *string // required
+	InvokeMode       string  // one of InvokeMode
+	LastModifiedTime *string // required
+}
+
+var shapeUpdateFunctionUrlConfigOutput = wire.Shape{Name: "UpdateFunctionUrlConfigResponse", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "CreationTime", Type: wire.TypeString, Required: true},
+	{Name: "FunctionArn", Type: wire.TypeString, Required: true},
+	{Name: "FunctionUrl", Type: wire.TypeString, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "LastModifiedTime", Type: wire.TypeString, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*UpdateFunctionUrlConfigOutput) Shape() *wire.Shape { return &shapeUpdateFunctionUrlConfigOutput }
+
+// Walk shows the members to the codec.
+func (v *UpdateFunctionUrlConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.CreationTime)
+	w.Member(3, &v.FunctionArn)
+	w.Member(4, &v.FunctionUrl)
+	w.Member(5, &v.InvokeMode)
+	w.Member(6, &v.LastModifiedTime)
+}
+
 // VpcConfig is the shape VpcConfig of the model.
 type VpcConfig struct {
 	Ipv6AllowedForDualStack *bool
@@ -1580,6 +2043,28 @@ type (
 	UpdateFunctionConfigurationOutput = FunctionConfiguration
 )
 
+// DeleteFunctionUrlConfigOutput is empty.
+type DeleteFunctionUrlConfigOutput struct{}
+
+var shapeDeleteFunctionUrlConfigOutput = wire.Shape{Name: "DeleteFunctionUrlConfigOutput"}
+
+// Shape describes the structure to the codec.
+func (*DeleteFunctionUrlConfigOutput) Shape() *wire.Shape { return &shapeDeleteFunctionUrlConfigOutput }
+
+// Walk shows the members to the codec: there are none.
+func (*DeleteFunctionUrlConfigOutput) Walk(wire.Walker) {}
+
+// RemovePermissionOutput is empty.
+type RemovePermissionOutput struct{}
+
+var shapeRemovePermissionOutput = wire.Shape{Name: "RemovePermissionOutput"}
+
+// Shape describes the structure to the codec.
+func (*RemovePermissionOutput) Shape() *wire.Shape { return &shapeRemovePermissionOutput }
+
+// Walk shows the members to the codec: there are none.
+func (*RemovePermissionOutput) Walk(wire.Walker) {}
+
 // TagResourceOutput is empty.
 type TagResourceOutput struct{}
 
@@ -1625,6 +2110,12 @@ const (
 	DirectS3ReadAuto     = "AUTO"
 )
 
+// Values of FunctionUrlAuthType.
+const (
+	FunctionUrlAuthTypeNone   = "NONE"
+	FunctionUrlAuthTypeAwsIam = "AWS_IAM"
+)
+
 // Values of FunctionVersion.
 const (
 	FunctionVersionAll = "ALL"
@@ -1640,6 +2131,12 @@ const (
 	InvocationTypeEvent           = "Event"
 	InvocationTypeRequestResponse = "RequestResponse"
 	InvocationTypeDryRun          = "DryRun"
+)
+
+// Values of InvokeMode.
+const (
+	InvokeModeBuffered       = "BUFFERED"
+	InvokeModeResponseStream = "RESPONSE_STREAM"
 )
 
 // Values of LastUpdateStatus.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
 )
@@ -38,6 +39,10 @@ type Options struct {
 	MaxSync     int64    // largest payload of a synchronous call, in bytes
 	MaxAsync    int64    // largest payload of an asynchronous call, in bytes
 	Log         *slog.Logger
+
+	URLs     *endpoint.URLs
+	URL      func(id string) string // where the URL of an id is served, with a slash at its end
+	Policies *endpoint.Documents[Policy]
 }
 
 // Door serves Lambda's API. It is safe for concurrent use.
