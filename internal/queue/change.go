@@ -59,7 +59,7 @@ func (q *Queues) write(cs []change) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
 	defer cancel()
-	if err := q.o.Journal.Append(ctx, "", b); err != nil {
+	if _, err := q.o.Journal.Append(ctx, "", b); err != nil {
 		return err
 	}
 	if q.written += len(cs); q.written > surplus+2*q.kept {
@@ -87,7 +87,18 @@ func (q *Queues) shorten() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 6*storeLimit)
 	defer cancel()
-	if err := q.o.Journal.Replace(ctx, batches); err != nil {
+	var first uint64
+	for i, b := range batches {
+		n, err := q.o.Journal.Append(ctx, "", b)
+		if err != nil {
+			q.o.Log.Warn("the journal of queues can't be shortened now", "err", err)
+			return
+		}
+		if i == 0 {
+			first = n
+		}
+	}
+	if err := q.o.Journal.Trim(ctx, first-1); err != nil {
 		q.o.Log.Warn("the journal of queues can't be shortened now", "err", err)
 		return
 	}
@@ -126,7 +137,7 @@ type history struct {
 // readJournal returns the history of each queue by id.
 func (q *Queues) readJournal(ctx context.Context) (map[string]*history, error) {
 	all := map[string]*history{}
-	err := q.o.Journal.Read(ctx, time.Time{}, func(b []byte) error {
+	err := q.o.Journal.Read(ctx, 0, func(_ uint64, b []byte) error {
 		var cs []change
 		if err := json.Unmarshal(b, &cs); err != nil {
 			return fmt.Errorf("the journal of queues is broken: %w", err)
