@@ -71,6 +71,7 @@ type Node struct {
 	urls     *endpoint.URLs
 	policies *endpoint.Documents[lambda.Policy]
 	front    *front
+	capacity *invoke.Capacity
 	server   *http.Server
 	listener net.Listener
 	warnings []string // full sentences; not changed after New
@@ -167,20 +168,23 @@ func (n *Node) openCore(ctx context.Context) error {
 	}
 	limits := function.DefaultLimits(goarch)
 	limits.MemoryMB = min(limits.MemoryMB, n.cfg.MemoryMB)
+	limits.Concurrency = n.cfg.Concurrency
 	n.registry, err = function.Open(ctx, function.Options{
 		Bucket: bucket, Packages: n.blobs, Runtimes: n.planner, Builder: n.planner,
 		Limits: limits, Log: n.log, Obsolete: n.pool.Retire,
+		Changed: func() { n.capacity.Changed() },
 	})
 	if err != nil {
 		return err
 	}
+	n.capacity = invoke.NewCapacity(n.registry, n.pool)
 	calls, err := n.spine.Calls(ctx, n.cfg.Concurrency)
 	if err != nil {
 		return err
 	}
 	n.invoker = invoke.New(invoke.Config{
 		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: calls, Log: n.log,
-		Concurrency: n.cfg.Concurrency, MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload,
+		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload,
 	})
 	return nil
 }
@@ -218,6 +222,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.registry.Run(gctx) })
 	g.Go(func() error { return n.invoker.Run(gctx) })
+	g.Go(func() error { return n.capacity.Run(gctx) })
 	g.Go(func() error { return n.collectImages(gctx) })
 	g.Go(n.serve)
 	g.Go(func() error {
