@@ -40,8 +40,7 @@ func (s *Spine) Calls(ctx context.Context, concurrent int) (*Calls, error) {
 
 // Put stores a call of the function; when it returns nil the call is on disk.
 func (c *Calls) Put(ctx context.Context, function string, body []byte) error {
-	_, err := c.s.publish(ctx, callsSubject+function, "", body, reserve)
-	return err
+	return c.s.publish(ctx, callsSubject+function, "", body)
 }
 
 // Handler runs one call. A nil error means that the call is done; else it is

@@ -126,7 +126,7 @@ func launchAt(t *testing.T, in interpreter, v function.Version, p sandbox.Paths)
 	}
 	v.Version, v.MemoryMB = function.Latest, 128
 	g := testGuest(t, in.runtime)
-	proc, err := g.Process(&v, sandbox.Birth{ID: "0123456789abcdef0123456789abcdef"}, p)
+	proc, err := g.Process(&v, "0123456789abcdef0123456789abcdef", p)
 	if err != nil {
 		t.Fatal(err)
 	}

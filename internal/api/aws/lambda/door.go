@@ -13,10 +13,8 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
-	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
-	"github.com/mayfly-dev/mayfly/internal/sandbox"
 )
 
 // Invoker runs functions. Its errors are of the kinds of package errs.
@@ -29,27 +27,17 @@ type Invoker interface {
 	Async(ctx context.Context, r invoke.Request) error
 }
 
-// Capacity tells how far the provisioning of a version's instances has come.
-type Capacity interface {
-	Ready(v *function.Version) sandbox.Readiness
-}
-
 // Options are what a Door is made of. All are required.
 type Options struct {
 	Region      string
 	Account     string // 12 digits
 	Functions   *function.Registry
 	Invoker     Invoker
-	Capacity    Capacity
 	Runtimes    []string // the names on offer, for error messages
 	Concurrency int      // calls that may run at one time
 	MaxSync     int64    // largest payload of a synchronous call, in bytes
 	MaxAsync    int64    // largest payload of an asynchronous call, in bytes
 	Log         *slog.Logger
-
-	URLs     *endpoint.URLs
-	URL      func(id string) string // where the URL of an id is served, with a slash at its end
-	Policies *endpoint.Documents[Policy]
 }
 
 // Door serves Lambda's API. It is safe for concurrent use.

@@ -17,11 +17,9 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/blob/disk"
-	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
-	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/spine"
 )
 
@@ -72,15 +70,9 @@ func (i *invoker) Async(_ context.Context, r invoke.Request) error { i.got = r; 
 // rig is a door over a real registry.
 type rig struct {
 	*Door
-	gate     gate
-	invoker  *invoker
-	capacity *capacity
+	gate    gate
+	invoker *invoker
 }
-
-// capacity is a Capacity that answers as the test says.
-type capacity struct{ ready map[string]sandbox.Readiness } // by version
-
-func (c *capacity) Ready(v *function.Version) sandbox.Readiness { return c.ready[v.Version] }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
@@ -97,21 +89,13 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{gate: make(gate), invoker: &invoker{}, capacity: &capacity{}}
+	r := &rig{gate: make(gate), invoker: &invoker{}}
 	limits := function.DefaultLimits("amd64")
 	limits.MemoryMB = 4096
 	reg, err := function.Open(t.Context(), function.Options{
 		Bucket: bucket, Packages: packages, Runtimes: catalog{}, Builder: r.gate,
 		Limits: limits, Log: slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	urls, err := endpoint.OpenURLs(t.Context(), bucket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	policies, err := endpoint.OpenDocuments[Policy](t.Context(), bucket, "policy")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,10 +109,9 @@ func newRig(t *testing.T) *rig {
 		}
 	})
 	r.Door = New(Options{
-		Region: "us-east-1", Account: "000000000000", Functions: reg, Invoker: r.invoker, Capacity: r.capacity,
+		Region: "us-east-1", Account: "000000000000", Functions: reg, Invoker: r.invoker,
 		Runtimes: []string{"python3.11", "python3.12"}, Concurrency: 1000,
 		MaxSync: 6 << 20, MaxAsync: 1 << 20, Log: slog.New(slog.DiscardHandler),
-		URLs: urls, URL: func(id string) string { return "http://" + id + ".fn.localhost/" }, Policies: policies,
 	})
 	return r
 }
@@ -311,7 +294,7 @@ func TestCreateRefusals(t *testing.T) {
 		"layers":        {func(in *CreateFunctionInput) { in.Layers = []string{"arn"} }, CodeInvalidParameterValue, "Layers"},
 		"network":       {func(in *CreateFunctionInput) { in.VpcConfig = &VpcConfig{SubnetIds: []string{"subnet-1"}} }, CodeInvalidParameterValue, "VpcConfig"},
 		"log group":     {func(in *CreateFunctionInput) { in.LoggingConfig = &LoggingConfig{LogGroup: new("mine")} }, CodeInvalidParameterValue, "/aws/lambda/"},
-		"publish to":    {func(in *CreateFunctionInput) { in.PublishTo = "LATEST_PUBLISHED" }, CodeInvalidParameterValue, "PublishTo"},
+		"publish":       {func(in *CreateFunctionInput) { in.Publish = new(true) }, CodeInvalidParameterValue, "Publish"},
 		"other machine": {func(in *CreateFunctionInput) { in.Architectures = []string{"arm64"} }, CodeInvalidParameterValue, "can't run arm64"},
 		"architecture":  {func(in *CreateFunctionInput) { in.Architectures = []string{"z80"} }, codeValidation, "Value 'z80' at 'architectures'" + enum + "x86_64, arm64]"},
 		"reserved tag":  {func(in *CreateFunctionInput) { in.Tags = map[string]string{"aws:x": ""} }, CodeInvalidParameterValue, "aws:"},
