@@ -20,6 +20,9 @@ type API interface {
 	GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunctionOutput, error)
 	GetFunctionConfiguration(ctx context.Context, in *GetFunctionConfigurationInput) (*GetFunctionConfigurationOutput, error)
 	Invoke(ctx context.Context, in *InvokeInput) (*InvokeOutput, error)
+	InvokeWithResponseStream(ctx context.Context, in *InvokeWithResponseStreamInput) (*InvokeWithResponseStreamOutput, error)
+	ListAliases(ctx context.Context, in *ListAliasesInput) (*ListAliasesOutput, error)
+	ListFunctionUrlConfigs(ctx context.Context, in *ListFunctionUrlConfigsInput) (*ListFunctionUrlConfigsOutput, error)
 	ListFunctions(ctx context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error)
 	ListTags(ctx context.Context, in *ListTagsInput) (*ListTagsOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
@@ -41,6 +44,9 @@ func NewService(api API) *wire.Service {
 			{Name: "GetFunction", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.GetFunction)},
 			{Name: "GetFunctionConfiguration", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.GetFunctionConfiguration)},
 			{Name: "Invoke", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/invocations", Status: 200, Handler: wire.Handle(api.Invoke)},
+			{Name: "InvokeWithResponseStream", Method: "POST", Path: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", Status: 200, Handler: wire.Handle(api.InvokeWithResponseStream)},
+			{Name: "ListAliases", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/aliases", Status: 200, Handler: wire.Handle(api.ListAliases)},
+			{Name: "ListFunctionUrlConfigs", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/urls", Status: 200, Handler: wire.Handle(api.ListFunctionUrlConfigs)},
 			{Name: "ListFunctions", Method: "GET", Path: "/2015-03-31/functions", Status: 200, Handler: wire.Handle(api.ListFunctions)},
 			{Name: "ListTags", Method: "GET", Path: "/2017-03-31/tags/{Resource}", Status: 200, Handler: wire.Handle(api.ListTags)},
 			{Name: "TagResource", Method: "POST", Path: "/2017-03-31/tags/{Resource}", Status: 204, Handler: wire.Handle(api.TagResource)},
@@ -208,6 +214,55 @@ func (v *AccountUsage) Walk(w wire.Walker) {
 	w.Member(1, &v.TotalCodeSize)
 }
 
+// AliasConfiguration is the shape AliasConfiguration of the model.
+type AliasConfiguration struct {
+	AliasArn        *string
+	Description     *string
+	FunctionVersion *string
+	Name            *string
+	RevisionId      *string
+	RoutingConfig   *AliasRoutingConfiguration
+}
+
+var shapeAliasConfiguration = wire.Shape{Name: "AliasConfiguration", Members: []wire.Member{
+	{Name: "AliasArn", Type: wire.TypeString},
+	{Name: "Description", Type: wire.TypeString},
+	{Name: "FunctionVersion", Type: wire.TypeString},
+	{Name: "Name", Type: wire.TypeString},
+	{Name: "RevisionId", Type: wire.TypeString},
+	{Name: "RoutingConfig", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*AliasConfiguration) Shape() *wire.Shape { return &shapeAliasConfiguration }
+
+// Walk shows the members to the codec.
+func (v *AliasConfiguration) Walk(w wire.Walker) {
+	w.Member(0, &v.AliasArn)
+	w.Member(1, &v.Description)
+	w.Member(2, &v.FunctionVersion)
+	w.Member(3, &v.Name)
+	w.Member(4, &v.RevisionId)
+	w.Member(5, wire.Ptr(&v.RoutingConfig))
+}
+
+// AliasRoutingConfiguration is the shape AliasRoutingConfiguration of the model.
+type AliasRoutingConfiguration struct {
+	AdditionalVersionWeights map[string]float64
+}
+
+var shapeAliasRoutingConfiguration = wire.Shape{Name: "AliasRoutingConfiguration", Members: []wire.Member{
+	{Name: "AdditionalVersionWeights", Type: wire.TypeMap, Key: &wire.Member{Type: wire.TypeString}, Elem: &wire.Member{Type: wire.TypeDouble}},
+}}
+
+// Shape describes the structure to the codec.
+func (*AliasRoutingConfiguration) Shape() *wire.Shape { return &shapeAliasRoutingConfiguration }
+
+// Walk shows the members to the codec.
+func (v *AliasRoutingConfiguration) Walk(w wire.Walker) {
+	w.Member(0, wire.MapOf(&v.AdditionalVersionWeights, nil))
+}
+
 // CapacityProviderConfig is the shape CapacityProviderConfig of the model.
 type CapacityProviderConfig struct {
 	LambdaManagedInstancesCapacityProviderConfig *LambdaManagedInstancesCapacityProviderConfig // required
@@ -240,6 +295,38 @@ func (*Concurrency) Shape() *wire.Shape { return &shapeConcurrency }
 // Walk shows the members to the codec.
 func (v *Concurrency) Walk(w wire.Walker) {
 	w.Member(0, &v.ReservedConcurrentExecutions)
+}
+
+// Cors is the shape Cors of the model.
+type Cors struct {
+	AllowCredentials *bool
+	AllowHeaders     []string
+	AllowMethods     []string
+	AllowOrigins     []string
+	ExposeHeaders    []string
+	MaxAge           *int32
+}
+
+var shapeCors = wire.Shape{Name: "Cors", Members: []wire.Member{
+	{Name: "AllowCredentials", Type: wire.TypeBoolean},
+	{Name: "AllowHeaders", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "AllowMethods", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "AllowOrigins", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "ExposeHeaders", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "MaxAge", Type: wire.TypeInteger},
+}}
+
+// Shape describes the structure to the codec.
+func (*Cors) Shape() *wire.Shape { return &shapeCors }
+
+// Walk shows the members to the codec.
+func (v *Cors) Walk(w wire.Walker) {
+	w.Member(0, &v.AllowCredentials)
+	w.Member(1, wire.ListOf(&v.AllowHeaders, nil))
+	w.Member(2, wire.ListOf(&v.AllowMethods, nil))
+	w.Member(3, wire.ListOf(&v.AllowOrigins, nil))
+	w.Member(4, wire.ListOf(&v.ExposeHeaders, nil))
+	w.Member(5, &v.MaxAge)
 }
 
 // CreateFunctionInput is the shape CreateFunctionRequest of the model.
@@ -755,6 +842,41 @@ func (v *FunctionConfiguration) Walk(w wire.Walker) {
 	w.Member(39, wire.Ptr(&v.VpcConfig))
 }
 
+// FunctionUrlConfig is the shape FunctionUrlConfig of the model.
+type FunctionUrlConfig struct {
+	AuthType         string // required; one of FunctionUrlAuthType
+	Cors             *Cors
+	CreationTime     *string // required
+	FunctionArn      *string // required
+	FunctionUrl      *string // required
+	InvokeMode       string  // one of InvokeMode
+	LastModifiedTime *string // required
+}
+
+var shapeFunctionUrlConfig = wire.Shape{Name: "FunctionUrlConfig", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "CreationTime", Type: wire.TypeString, Required: true},
+	{Name: "FunctionArn", Type: wire.TypeString, Required: true},
+	{Name: "FunctionUrl", Type: wire.TypeString, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "LastModifiedTime", Type: wire.TypeString, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*FunctionUrlConfig) Shape() *wire.Shape { return &shapeFunctionUrlConfig }
+
+// Walk shows the members to the codec.
+func (v *FunctionUrlConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.CreationTime)
+	w.Member(3, &v.FunctionArn)
+	w.Member(4, &v.FunctionUrl)
+	w.Member(5, &v.InvokeMode)
+	w.Member(6, &v.LastModifiedTime)
+}
+
 // GetAccountSettingsInput is the shape GetAccountSettingsRequest of the model.
 type GetAccountSettingsInput struct {
 }
@@ -989,6 +1111,133 @@ func (v *InvokeOutput) Walk(w wire.Walker) {
 	w.Member(5, &v.StatusCode)
 }
 
+// InvokeResponseStreamUpdate is the shape InvokeResponseStreamUpdate of the model.
+type InvokeResponseStreamUpdate struct {
+	Payload []byte
+}
+
+var shapeInvokeResponseStreamUpdate = wire.Shape{Name: "InvokeResponseStreamUpdate", Members: []wire.Member{
+	{Name: "Payload", Type: wire.TypeBlob, Loc: wire.InPayload},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeResponseStreamUpdate) Shape() *wire.Shape { return &shapeInvokeResponseStreamUpdate }
+
+// Walk shows the members to the codec.
+func (v *InvokeResponseStreamUpdate) Walk(w wire.Walker) {
+	w.Member(0, &v.Payload)
+}
+
+// InvokeWithResponseStreamCompleteEvent is the shape InvokeWithResponseStreamCompleteEvent of the model.
+type InvokeWithResponseStreamCompleteEvent struct {
+	ErrorCode    *string
+	ErrorDetails *string
+	LogResult    *string
+}
+
+var shapeInvokeWithResponseStreamCompleteEvent = wire.Shape{Name: "InvokeWithResponseStreamCompleteEvent", Members: []wire.Member{
+	{Name: "ErrorCode", Type: wire.TypeString},
+	{Name: "ErrorDetails", Type: wire.TypeString},
+	{Name: "LogResult", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeWithResponseStreamCompleteEvent) Shape() *wire.Shape {
+	return &shapeInvokeWithResponseStreamCompleteEvent
+}
+
+// Walk shows the members to the codec.
+func (v *InvokeWithResponseStreamCompleteEvent) Walk(w wire.Walker) {
+	w.Member(0, &v.ErrorCode)
+	w.Member(1, &v.ErrorDetails)
+	w.Member(2, &v.LogResult)
+}
+
+// InvokeWithResponseStreamInput is the shape InvokeWithResponseStreamRequest of the model.
+type InvokeWithResponseStreamInput struct {
+	ClientContext  *string
+	FunctionName   *string // required
+	InvocationType string  // one of ResponseStreamingInvocationType
+	LogType        string  // one of LogType
+	Payload        []byte
+	Qualifier      *string
+	TenantId       *string
+}
+
+var shapeInvokeWithResponseStreamInput = wire.Shape{Name: "InvokeWithResponseStreamRequest", Members: []wire.Member{
+	{Name: "ClientContext", Wire: "X-Amz-Client-Context", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "InvocationType", Wire: "X-Amz-Invocation-Type", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "LogType", Wire: "X-Amz-Log-Type", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "Payload", Type: wire.TypeBlob, Loc: wire.InPayload},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "TenantId", Wire: "X-Amz-Tenant-Id", Type: wire.TypeString, Loc: wire.InHeader},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeWithResponseStreamInput) Shape() *wire.Shape { return &shapeInvokeWithResponseStreamInput }
+
+// Walk shows the members to the codec.
+func (v *InvokeWithResponseStreamInput) Walk(w wire.Walker) {
+	w.Member(0, &v.ClientContext)
+	w.Member(1, &v.FunctionName)
+	w.Member(2, &v.InvocationType)
+	w.Member(3, &v.LogType)
+	w.Member(4, &v.Payload)
+	w.Member(5, &v.Qualifier)
+	w.Member(6, &v.TenantId)
+}
+
+// InvokeWithResponseStreamOutput is the shape InvokeWithResponseStreamResponse of the model.
+type InvokeWithResponseStreamOutput struct {
+	EventStream               wire.EventStream
+	ExecutedVersion           *string
+	ResponseStreamContentType *string
+	StatusCode                *int32
+}
+
+var shapeInvokeWithResponseStreamOutput = wire.Shape{Name: "InvokeWithResponseStreamResponse", Members: []wire.Member{
+	{Name: "EventStream", Type: wire.TypeEvents, Loc: wire.InPayload},
+	{Name: "ExecutedVersion", Wire: "X-Amz-Executed-Version", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "ResponseStreamContentType", Wire: "Content-Type", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "StatusCode", Type: wire.TypeInteger, Loc: wire.InStatus},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeWithResponseStreamOutput) Shape() *wire.Shape {
+	return &shapeInvokeWithResponseStreamOutput
+}
+
+// Walk shows the members to the codec.
+func (v *InvokeWithResponseStreamOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.EventStream)
+	w.Member(1, &v.ExecutedVersion)
+	w.Member(2, &v.ResponseStreamContentType)
+	w.Member(3, &v.StatusCode)
+}
+
+// InvokeWithResponseStreamResponseEvent is the shape InvokeWithResponseStreamResponseEvent of the model.
+type InvokeWithResponseStreamResponseEvent struct {
+	InvokeComplete *InvokeWithResponseStreamCompleteEvent
+	PayloadChunk   *InvokeResponseStreamUpdate
+}
+
+var shapeInvokeWithResponseStreamResponseEvent = wire.Shape{Name: "InvokeWithResponseStreamResponseEvent", Members: []wire.Member{
+	{Name: "InvokeComplete", Type: wire.TypeStructure},
+	{Name: "PayloadChunk", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeWithResponseStreamResponseEvent) Shape() *wire.Shape {
+	return &shapeInvokeWithResponseStreamResponseEvent
+}
+
+// Walk shows the members to the codec.
+func (v *InvokeWithResponseStreamResponseEvent) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.InvokeComplete))
+	w.Member(1, wire.Ptr(&v.PayloadChunk))
+}
+
 // LambdaManagedInstancesCapacityProviderConfig is the shape LambdaManagedInstancesCapacityProviderConfig of the model.
 type LambdaManagedInstancesCapacityProviderConfig struct {
 	CapacityProviderArn                   *string // required
@@ -1038,6 +1287,95 @@ func (v *Layer) Walk(w wire.Walker) {
 	w.Member(1, &v.CodeSize)
 	w.Member(2, &v.SigningJobArn)
 	w.Member(3, &v.SigningProfileVersionArn)
+}
+
+// ListAliasesInput is the shape ListAliasesRequest of the model.
+type ListAliasesInput struct {
+	FunctionName    *string // required
+	FunctionVersion *string
+	Marker          *string
+	MaxItems        *int32
+}
+
+var shapeListAliasesInput = wire.Shape{Name: "ListAliasesRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "FunctionVersion", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "Marker", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "MaxItems", Type: wire.TypeInteger, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListAliasesInput) Shape() *wire.Shape { return &shapeListAliasesInput }
+
+// Walk shows the members to the codec.
+func (v *ListAliasesInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.FunctionVersion)
+	w.Member(2, &v.Marker)
+	w.Member(3, &v.MaxItems)
+}
+
+// ListAliasesOutput is the shape ListAliasesResponse of the model.
+type ListAliasesOutput struct {
+	Aliases    []AliasConfiguration
+	NextMarker *string
+}
+
+var shapeListAliasesOutput = wire.Shape{Name: "ListAliasesResponse", Members: []wire.Member{
+	{Name: "Aliases", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "NextMarker", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListAliasesOutput) Shape() *wire.Shape { return &shapeListAliasesOutput }
+
+// Walk shows the members to the codec.
+func (v *ListAliasesOutput) Walk(w wire.Walker) {
+	w.Member(0, wire.ListOf(&v.Aliases, nil))
+	w.Member(1, &v.NextMarker)
+}
+
+// ListFunctionUrlConfigsInput is the shape ListFunctionUrlConfigsRequest of the model.
+type ListFunctionUrlConfigsInput struct {
+	FunctionName *string // required
+	Marker       *string
+	MaxItems     *int32
+}
+
+var shapeListFunctionUrlConfigsInput = wire.Shape{Name: "ListFunctionUrlConfigsRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Marker", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "MaxItems", Type: wire.TypeInteger, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListFunctionUrlConfigsInput) Shape() *wire.Shape { return &shapeListFunctionUrlConfigsInput }
+
+// Walk shows the members to the codec.
+func (v *ListFunctionUrlConfigsInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Marker)
+	w.Member(2, &v.MaxItems)
+}
+
+// ListFunctionUrlConfigsOutput is the shape ListFunctionUrlConfigsResponse of the model.
+type ListFunctionUrlConfigsOutput struct {
+	FunctionUrlConfigs []FunctionUrlConfig // required
+	NextMarker         *string
+}
+
+var shapeListFunctionUrlConfigsOutput = wire.Shape{Name: "ListFunctionUrlConfigsResponse", Members: []wire.Member{
+	{Name: "FunctionUrlConfigs", Type: wire.TypeList, Required: true, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "NextMarker", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListFunctionUrlConfigsOutput) Shape() *wire.Shape { return &shapeListFunctionUrlConfigsOutput }
+
+// Walk shows the members to the codec.
+func (v *ListFunctionUrlConfigsOutput) Walk(w wire.Walker) {
+	w.Member(0, wire.ListOf(&v.FunctionUrlConfigs, nil))
+	w.Member(1, &v.NextMarker)
 }
 
 // ListFunctionsInput is the shape ListFunctionsRequest of the model.
@@ -1625,6 +1963,12 @@ const (
 	DirectS3ReadAuto     = "AUTO"
 )
 
+// Values of FunctionUrlAuthType.
+const (
+	FunctionUrlAuthTypeNone   = "NONE"
+	FunctionUrlAuthTypeAwsIam = "AWS_IAM"
+)
+
 // Values of FunctionVersion.
 const (
 	FunctionVersionAll = "ALL"
@@ -1640,6 +1984,12 @@ const (
 	InvocationTypeEvent           = "Event"
 	InvocationTypeRequestResponse = "RequestResponse"
 	InvocationTypeDryRun          = "DryRun"
+)
+
+// Values of InvokeMode.
+const (
+	InvokeModeBuffered       = "BUFFERED"
+	InvokeModeResponseStream = "RESPONSE_STREAM"
 )
 
 // Values of LastUpdateStatus.
@@ -1705,6 +2055,12 @@ const (
 const (
 	PackageTypeZip   = "Zip"
 	PackageTypeImage = "Image"
+)
+
+// Values of ResponseStreamingInvocationType.
+const (
+	ResponseStreamingInvocationTypeRequestResponse = "RequestResponse"
+	ResponseStreamingInvocationTypeDryRun          = "DryRun"
 )
 
 // Values of Runtime.

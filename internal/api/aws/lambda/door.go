@@ -23,6 +23,8 @@ type Invoker interface {
 	Check(r invoke.Request) error
 	// Sync runs a call and returns its answer, which may be the function's error.
 	Sync(ctx context.Context, r invoke.Request) (invoke.Result, error)
+	// Stream runs a call and passes its answer on to w while it is made.
+	Stream(ctx context.Context, r invoke.Request, w invoke.StreamWriter) (invoke.Result, error)
 	// Async accepts a call; when it returns nil the call is on disk.
 	Async(ctx context.Context, r invoke.Request) error
 }
@@ -70,6 +72,7 @@ func (d *Door) Service() *wire.Service {
 	s.Limit("UpdateFunctionCode", maxUpload, uploadTooLarge("UpdateFunctionCode"))
 	most := max(d.o.MaxSync, d.o.MaxAsync)
 	s.Limit("Invoke", most+invokeSlack, payloadTooLarge(d.o.MaxSync))
+	s.Limit("InvokeWithResponseStream", d.o.MaxSync+invokeSlack, payloadTooLarge(d.o.MaxSync))
 	return s
 }
 

@@ -65,6 +65,11 @@ func (i *invoker) Sync(_ context.Context, r invoke.Request) (invoke.Result, erro
 	return i.result, i.err
 }
 
+func (i *invoker) Stream(_ context.Context, r invoke.Request, _ invoke.StreamWriter) (invoke.Result, error) {
+	i.got = r
+	return i.result, i.err
+}
+
 func (i *invoker) Async(_ context.Context, r invoke.Request) error { i.got = r; return i.err }
 
 // rig is a door over a real registry.
