@@ -17,8 +17,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mayfly-dev/mayfly/internal/access"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/apigatewayv2"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/guest"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/lambda"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/blob/disk"
+	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/image"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
@@ -64,10 +68,13 @@ type Node struct {
 	pool     *sandbox.Pool
 	registry *function.Registry
 	invoker  *invoke.Invoker
+	auth     *wire.Authenticator
+	urls     *endpoint.URLs
+	policies *endpoint.Documents[lambda.Policy]
+	apis     *apigatewayv2.Door
 	front    *front
 	server   *http.Server
 	listener net.Listener
-	inside   *inside
 	warnings []string // full sentences; not changed after New
 }
 
@@ -91,7 +98,9 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore, n.openDoors, n.openConsole, n.openServer,
+		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore,
+		n.openEndpoints,
+		n.openDoors, n.openServer,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, err
@@ -106,8 +115,11 @@ func (n *Node) openDir(context.Context) (err error) {
 	if n.lock, err = lock(n.cfg.DataDir); err != nil {
 		return err
 	}
-	n.keys, n.first, err = access.Open(n.cfg.DataDir)
-	return err
+	if n.keys, n.first, err = access.Open(n.cfg.DataDir); err != nil {
+		return err
+	}
+	n.auth = wire.NewAuthenticator(n.keys)
+	return nil
 }
 
 func (n *Node) openStores(ctx context.Context) (err error) {
@@ -209,8 +221,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.registry.Run(gctx) })
 	g.Go(func() error { return n.invoker.Run(gctx) })
 	g.Go(func() error { return n.collectImages(gctx) })
-	g.Go(func() error { return n.serve(n.listener) })
-	g.Go(func() error { return n.serve(n.inside) })
+	g.Go(n.serve)
 	g.Go(func() error {
 		<-gctx.Done()
 		return n.drain()
@@ -221,9 +232,9 @@ func (n *Node) Run(ctx context.Context) error {
 	return errors.Join(err, <-metered, n.close())
 }
 
-// serve answers the requests that come by l until the server is shut down.
-func (n *Node) serve(l net.Listener) error {
-	if err := n.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+// serve answers requests until the server is shut down.
+func (n *Node) serve() error {
+	if err := n.server.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", n.Endpoint(), err)
 	}
 	return nil

@@ -40,7 +40,8 @@ func (s *Spine) Calls(ctx context.Context, concurrent int) (*Calls, error) {
 
 // Put stores a call of the function; when it returns nil the call is on disk.
 func (c *Calls) Put(ctx context.Context, function string, body []byte) error {
-	return c.s.publish(ctx, callsSubject+function, "", body)
+	_, err := c.s.publish(ctx, callsSubject+function, "", body, reserve)
+	return err
 }
 
 // Handler runs one call. A nil error means that the call is done; else it is

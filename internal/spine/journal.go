@@ -15,39 +15,42 @@ const duplicateWindow = 10 * time.Minute
 type Journal struct {
 	s       *Spine
 	st      jetstream.Stream
+	name    string // of the stream
 	subject string
+	need    int64 // bytes that must be free on the disk for an append
 }
 
 // Meter opens the journal of metering records.
 func (s *Spine) Meter(ctx context.Context) (*Journal, error) {
-	st, err := s.stream(ctx, jetstream.StreamConfig{
-		Name: meterStream, Subjects: []string{meterSubject}, Duplicates: duplicateWindow,
-	})
+	return s.journal(ctx, meterStream, meterSubject, reserve)
+}
+
+// QueueChanges opens the journal of what happened to the messages of queues. It
+// takes records on a nearly full disk still: they are how room is made.
+func (s *Spine) QueueChanges(ctx context.Context) (*Journal, error) {
+	return s.journal(ctx, changesStream, changesSubject, deleteReserve)
+}
+
+func (s *Spine) journal(ctx context.Context, name, subject string, need int64) (*Journal, error) {
+	st, err := s.stream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{subject}, Duplicates: duplicateWindow})
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{s: s, st: st, subject: meterSubject}, nil
+	return &Journal{s: s, st: st, name: name, subject: subject, need: need}, nil
 }
 
 // Append stores a batch; when it returns without an error the batch is on disk,
-// under the number that is returned. A batch whose id was appended within the
-// last ten minutes is not stored again.
+// under the number that is returned. A batch whose id is not empty and was
+// appended within the last ten minutes is not stored again.
 func (j *Journal) Append(ctx context.Context, id string, batch []byte) (number uint64, err error) {
-	if err := j.s.room(reserve); err != nil {
-		return 0, err
-	}
-	ack, err := j.s.js.Publish(ctx, j.subject, batch, jetstream.WithMsgID(id))
-	if err != nil {
-		return 0, wrap(err, "store a message on %s", j.subject)
-	}
-	return ack.Sequence, nil
+	return j.s.publish(ctx, j.subject, id, batch, j.need)
 }
 
 // Last returns the number of the newest batch, 0 if there was none.
 func (j *Journal) Last(ctx context.Context) (uint64, error) {
 	info, err := j.st.Info(ctx)
 	if err != nil {
-		return 0, wrap(err, "read stream %s", meterStream)
+		return 0, wrap(err, "read stream %s", j.name)
 	}
 	return info.State.LastSeq, nil
 }
@@ -55,7 +58,7 @@ func (j *Journal) Last(ctx context.Context) (uint64, error) {
 // Trim removes the batches up to a number.
 func (j *Journal) Trim(ctx context.Context, upTo uint64) error {
 	if err := j.st.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
-		return wrap(err, "trim stream %s", meterStream)
+		return wrap(err, "trim stream %s", j.name)
 	}
 	return nil
 }
@@ -66,7 +69,7 @@ func (j *Journal) Trim(ctx context.Context, upTo uint64) error {
 func (j *Journal) Read(ctx context.Context, after uint64, fn func(number uint64, batch []byte) error) error {
 	info, err := j.st.Info(ctx)
 	if err != nil {
-		return wrap(err, "read stream %s", meterStream)
+		return wrap(err, "read stream %s", j.name)
 	}
 	if info.State.Msgs == 0 || info.State.LastSeq <= after {
 		return nil
@@ -74,22 +77,22 @@ func (j *Journal) Read(ctx context.Context, after uint64, fn func(number uint64,
 	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(after+1, info.State.FirstSeq)}
 	c, err := j.st.OrderedConsumer(ctx, cfg)
 	if err != nil {
-		return wrap(err, "read stream %s", meterStream)
+		return wrap(err, "read stream %s", j.name)
 	}
 	iter, err := c.Messages()
 	if err != nil {
-		return wrap(err, "read stream %s", meterStream)
+		return wrap(err, "read stream %s", j.name)
 	}
 	defer iter.Stop()
 	defer context.AfterFunc(ctx, iter.Stop)()
 	for {
 		m, err := iter.Next()
 		if err != nil {
-			return wrap(context.Cause(ctx), "read stream %s", meterStream)
+			return wrap(context.Cause(ctx), "read stream %s", j.name)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			return wrap(err, "read stream %s", meterStream)
+			return wrap(err, "read stream %s", j.name)
 		}
 		if err := fn(meta.Sequence.Stream, m.Data()); err != nil {
 			return err

@@ -128,20 +128,22 @@ func (s *Spine) stream(ctx context.Context, cfg jetstream.StreamConfig) (jetstre
 	return st, nil
 }
 
-// publish stores one message durably before it returns. A message whose id was
-// published within the stream's duplicate window is dropped.
-func (s *Spine) publish(ctx context.Context, subject, id string, body []byte) error {
-	if err := s.room(reserve); err != nil {
-		return err
+// publish stores one message durably before it returns its number. A message
+// whose id was published within the stream's duplicate window is dropped. need
+// bytes must be free on the disk.
+func (s *Spine) publish(ctx context.Context, subject, id string, body []byte, need int64) (seq uint64, err error) {
+	if err := s.room(need); err != nil {
+		return 0, err
 	}
 	var opts []jetstream.PublishOpt
 	if id != "" {
 		opts = append(opts, jetstream.WithMsgID(id))
 	}
-	if _, err := s.js.Publish(ctx, subject, body, opts...); err != nil {
-		return wrap(err, "store a message on %s", subject)
+	ack, err := s.js.Publish(ctx, subject, body, opts...)
+	if err != nil {
+		return 0, wrap(err, "store a message on %s", subject)
 	}
-	return nil
+	return ack.Sequence, nil
 }
 
 // wrap gives an engine's error its kind.

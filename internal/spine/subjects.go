@@ -9,6 +9,12 @@ const (
 	meterStream  = "meter" // batches of metering records
 	meterSubject = "meter.batch"
 
+	changesStream  = "queue-changes" // what happened to the messages of queues
+	changesSubject = "queuechanges.batch"
+
+	logPrefix  = "log-" // a log for each queue
+	logSubject = "log."
+
 	bucketPrefix = "mayfly-" // key/value buckets
 )
 
@@ -16,4 +22,7 @@ const (
 const (
 	FunctionsBucket = "functions"
 	EndpointsBucket = "endpoints" // function URLs and HTTP APIs
+	QueuesBucket    = "queues"
+	MovesBucket     = "queue-moves" // of messages out of dead-letter queues
+	MappingsBucket  = "mappings"    // of event sources to functions
 )

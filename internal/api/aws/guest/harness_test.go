@@ -284,11 +284,3 @@ func document(t *testing.T, body []byte) map[string]any {
 	}
 	return doc
 }
-
-// writeFile makes a file that code waits for.
-func writeFile(t *testing.T, name string) {
-	t.Helper()
-	if err := os.WriteFile(name, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}

@@ -14,21 +14,26 @@ import (
 // The bytes of an input belong to the method; those of an output must not
 // change afterwards.
 type API interface {
+	AddPermission(ctx context.Context, in *AddPermissionInput) (*AddPermissionOutput, error)
 	CreateFunction(ctx context.Context, in *CreateFunctionInput) (*CreateFunctionOutput, error)
+	CreateFunctionUrlConfig(ctx context.Context, in *CreateFunctionUrlConfigInput) (*CreateFunctionUrlConfigOutput, error)
 	DeleteFunction(ctx context.Context, in *DeleteFunctionInput) (*DeleteFunctionOutput, error)
+	DeleteFunctionUrlConfig(ctx context.Context, in *DeleteFunctionUrlConfigInput) (*DeleteFunctionUrlConfigOutput, error)
 	GetAccountSettings(ctx context.Context, in *GetAccountSettingsInput) (*GetAccountSettingsOutput, error)
 	GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunctionOutput, error)
 	GetFunctionConfiguration(ctx context.Context, in *GetFunctionConfigurationInput) (*GetFunctionConfigurationOutput, error)
+	GetFunctionUrlConfig(ctx context.Context, in *GetFunctionUrlConfigInput) (*GetFunctionUrlConfigOutput, error)
+	GetPolicy(ctx context.Context, in *GetPolicyInput) (*GetPolicyOutput, error)
 	Invoke(ctx context.Context, in *InvokeInput) (*InvokeOutput, error)
-	InvokeWithResponseStream(ctx context.Context, in *InvokeWithResponseStreamInput) (*InvokeWithResponseStreamOutput, error)
-	ListAliases(ctx context.Context, in *ListAliasesInput) (*ListAliasesOutput, error)
 	ListFunctionUrlConfigs(ctx context.Context, in *ListFunctionUrlConfigsInput) (*ListFunctionUrlConfigsOutput, error)
 	ListFunctions(ctx context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error)
 	ListTags(ctx context.Context, in *ListTagsInput) (*ListTagsOutput, error)
+	RemovePermission(ctx context.Context, in *RemovePermissionInput) (*RemovePermissionOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
 	UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInput) (*UpdateFunctionCodeOutput, error)
 	UpdateFunctionConfiguration(ctx context.Context, in *UpdateFunctionConfigurationInput) (*UpdateFunctionConfigurationOutput, error)
+	UpdateFunctionUrlConfig(ctx context.Context, in *UpdateFunctionUrlConfigInput) (*UpdateFunctionUrlConfigOutput, error)
 }
 
 // NewService returns AWS Lambda, served by api, for a wire.Mux.
@@ -38,21 +43,26 @@ func NewService(api API) *wire.Service {
 		Protocols: []wire.Protocol{wire.RESTJSON},
 		Errors:    errorTable(),
 		Operations: []*wire.Operation{
+			{Name: "AddPermission", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/policy", Status: 201, Handler: wire.Handle(api.AddPermission)},
 			{Name: "CreateFunction", Method: "POST", Path: "/2015-03-31/functions", Status: 201, Handler: wire.Handle(api.CreateFunction)},
+			{Name: "CreateFunctionUrlConfig", Method: "POST", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 201, Handler: wire.Handle(api.CreateFunctionUrlConfig)},
 			{Name: "DeleteFunction", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.DeleteFunction)},
+			{Name: "DeleteFunctionUrlConfig", Method: "DELETE", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 204, Handler: wire.Handle(api.DeleteFunctionUrlConfig)},
 			{Name: "GetAccountSettings", Method: "GET", Path: "/2016-08-19/account-settings", Status: 200, Handler: wire.Handle(api.GetAccountSettings)},
 			{Name: "GetFunction", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.GetFunction)},
 			{Name: "GetFunctionConfiguration", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.GetFunctionConfiguration)},
+			{Name: "GetFunctionUrlConfig", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 200, Handler: wire.Handle(api.GetFunctionUrlConfig)},
+			{Name: "GetPolicy", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/policy", Status: 200, Handler: wire.Handle(api.GetPolicy)},
 			{Name: "Invoke", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/invocations", Status: 200, Handler: wire.Handle(api.Invoke)},
-			{Name: "InvokeWithResponseStream", Method: "POST", Path: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", Status: 200, Handler: wire.Handle(api.InvokeWithResponseStream)},
-			{Name: "ListAliases", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/aliases", Status: 200, Handler: wire.Handle(api.ListAliases)},
 			{Name: "ListFunctionUrlConfigs", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/urls", Status: 200, Handler: wire.Handle(api.ListFunctionUrlConfigs)},
 			{Name: "ListFunctions", Method: "GET", Path: "/2015-03-31/functions", Status: 200, Handler: wire.Handle(api.ListFunctions)},
 			{Name: "ListTags", Method: "GET", Path: "/2017-03-31/tags/{Resource}", Status: 200, Handler: wire.Handle(api.ListTags)},
+			{Name: "RemovePermission", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", Status: 204, Handler: wire.Handle(api.RemovePermission)},
 			{Name: "TagResource", Method: "POST", Path: "/2017-03-31/tags/{Resource}", Status: 204, Handler: wire.Handle(api.TagResource)},
 			{Name: "UntagResource", Method: "DELETE", Path: "/2017-03-31/tags/{Resource}", Status: 204, Handler: wire.Handle(api.UntagResource)},
 			{Name: "UpdateFunctionCode", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/code", Status: 200, Handler: wire.Handle(api.UpdateFunctionCode)},
 			{Name: "UpdateFunctionConfiguration", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.UpdateFunctionConfiguration)},
+			{Name: "UpdateFunctionUrlConfig", Method: "PUT", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 200, Handler: wire.Handle(api.UpdateFunctionUrlConfig)},
 		},
 	}
 }
@@ -89,7 +99,9 @@ const (
 	CodeKMSNotFound                                      = "KMSNotFoundException"
 	CodeModeNotSupported                                 = "ModeNotSupportedException"
 	CodeNoPublishedVersion                               = "NoPublishedVersionException"
+	CodePolicyLengthExceeded                             = "PolicyLengthExceededException"
 	CodePreconditionFailed                               = "PreconditionFailedException"
+	CodePublicPolicy                                     = "PublicPolicyException"
 	CodeRecursiveInvocation                              = "RecursiveInvocationException"
 	CodeRequestTooLarge                                  = "RequestTooLargeException"
 	CodeResourceConflict                                 = "ResourceConflictException"
@@ -143,7 +155,9 @@ func errorTable() map[string]wire.ErrorInfo {
 		CodeKMSNotFound:                                      {Status: 502, Message: "Message", Typed: true},
 		CodeModeNotSupported:                                 {Status: 400, Message: "message", Typed: true, Sender: true},
 		CodeNoPublishedVersion:                               {Status: 400, Message: "Message", Typed: true, Sender: true},
+		CodePolicyLengthExceeded:                             {Status: 400, Message: "message", Typed: true, Sender: true},
 		CodePreconditionFailed:                               {Status: 412, Message: "message", Typed: true, Sender: true},
+		CodePublicPolicy:                                     {Status: 400, Message: "Message", Typed: true, Sender: true},
 		CodeRecursiveInvocation:                              {Status: 400, Message: "Message", Typed: true, Sender: true},
 		CodeRequestTooLarge:                                  {Status: 413, Message: "message", Typed: true, Sender: true},
 		CodeResourceConflict:                                 {Status: 409, Message: "message", Typed: true, Sender: true},
@@ -214,53 +228,71 @@ func (v *AccountUsage) Walk(w wire.Walker) {
 	w.Member(1, &v.TotalCodeSize)
 }
 
-// AliasConfiguration is the shape AliasConfiguration of the model.
-type AliasConfiguration struct {
-	AliasArn        *string
-	Description     *string
-	FunctionVersion *string
-	Name            *string
-	RevisionId      *string
-	RoutingConfig   *AliasRoutingConfiguration
+// AddPermissionInput is the shape AddPermissionRequest of the model.
+type AddPermissionInput struct {
+	Action                *string // required
+	EventSourceToken      *string
+	FunctionName          *string // required
+	FunctionUrlAuthType   string  // one of FunctionUrlAuthType
+	InvokedViaFunctionUrl *bool
+	Principal             *string // required
+	PrincipalOrgID        *string
+	Qualifier             *string
+	RevisionId            *string
+	SourceAccount         *string
+	SourceArn             *string
+	StatementId           *string // required
 }
 
-var shapeAliasConfiguration = wire.Shape{Name: "AliasConfiguration", Members: []wire.Member{
-	{Name: "AliasArn", Type: wire.TypeString},
-	{Name: "Description", Type: wire.TypeString},
-	{Name: "FunctionVersion", Type: wire.TypeString},
-	{Name: "Name", Type: wire.TypeString},
+var shapeAddPermissionInput = wire.Shape{Name: "AddPermissionRequest", Members: []wire.Member{
+	{Name: "Action", Type: wire.TypeString, Required: true},
+	{Name: "EventSourceToken", Type: wire.TypeString},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "FunctionUrlAuthType", Type: wire.TypeString},
+	{Name: "InvokedViaFunctionUrl", Type: wire.TypeBoolean},
+	{Name: "Principal", Type: wire.TypeString, Required: true},
+	{Name: "PrincipalOrgID", Type: wire.TypeString},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
 	{Name: "RevisionId", Type: wire.TypeString},
-	{Name: "RoutingConfig", Type: wire.TypeStructure},
+	{Name: "SourceAccount", Type: wire.TypeString},
+	{Name: "SourceArn", Type: wire.TypeString},
+	{Name: "StatementId", Type: wire.TypeString, Required: true},
 }}
 
 // Shape describes the structure to the codec.
-func (*AliasConfiguration) Shape() *wire.Shape { return &shapeAliasConfiguration }
+func (*AddPermissionInput) Shape() *wire.Shape { return &shapeAddPermissionInput }
 
 // Walk shows the members to the codec.
-func (v *AliasConfiguration) Walk(w wire.Walker) {
-	w.Member(0, &v.AliasArn)
-	w.Member(1, &v.Description)
-	w.Member(2, &v.FunctionVersion)
-	w.Member(3, &v.Name)
-	w.Member(4, &v.RevisionId)
-	w.Member(5, wire.Ptr(&v.RoutingConfig))
+func (v *AddPermissionInput) Walk(w wire.Walker) {
+	w.Member(0, &v.Action)
+	w.Member(1, &v.EventSourceToken)
+	w.Member(2, &v.FunctionName)
+	w.Member(3, &v.FunctionUrlAuthType)
+	w.Member(4, &v.InvokedViaFunctionUrl)
+	w.Member(5, &v.Principal)
+	w.Member(6, &v.PrincipalOrgID)
+	w.Member(7, &v.Qualifier)
+	w.Member(8, &v.RevisionId)
+	w.Member(9, &v.SourceAccount)
+	w.Member(10, &v.SourceArn)
+	w.Member(11, &v.StatementId)
 }
 
-// AliasRoutingConfiguration is the shape AliasRoutingConfiguration of the model.
-type AliasRoutingConfiguration struct {
-	AdditionalVersionWeights map[string]float64
+// AddPermissionOutput is the shape AddPermissionResponse of the model.
+type AddPermissionOutput struct {
+	Statement *string
 }
 
-var shapeAliasRoutingConfiguration = wire.Shape{Name: "AliasRoutingConfiguration", Members: []wire.Member{
-	{Name: "AdditionalVersionWeights", Type: wire.TypeMap, Key: &wire.Member{Type: wire.TypeString}, Elem: &wire.Member{Type: wire.TypeDouble}},
+var shapeAddPermissionOutput = wire.Shape{Name: "AddPermissionResponse", Members: []wire.Member{
+	{Name: "Statement", Type: wire.TypeString},
 }}
 
 // Shape describes the structure to the codec.
-func (*AliasRoutingConfiguration) Shape() *wire.Shape { return &shapeAliasRoutingConfiguration }
+func (*AddPermissionOutput) Shape() *wire.Shape { return &shapeAddPermissionOutput }
 
 // Walk shows the members to the codec.
-func (v *AliasRoutingConfiguration) Walk(w wire.Walker) {
-	w.Member(0, wire.MapOf(&v.AdditionalVersionWeights, nil))
+func (v *AddPermissionOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.Statement)
 }
 
 // CapacityProviderConfig is the shape CapacityProviderConfig of the model.
@@ -427,6 +459,67 @@ func (v *CreateFunctionInput) Walk(w wire.Walker) {
 	w.Member(27, wire.Ptr(&v.VpcConfig))
 }
 
+// CreateFunctionUrlConfigInput is the shape CreateFunctionUrlConfigRequest of the model.
+type CreateFunctionUrlConfigInput struct {
+	AuthType     string // required; one of FunctionUrlAuthType
+	Cors         *Cors
+	FunctionName *string // required
+	InvokeMode   string  // one of InvokeMode
+	Qualifier    *string
+}
+
+var shapeCreateFunctionUrlConfigInput = wire.Shape{Name: "CreateFunctionUrlConfigRequest", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*CreateFunctionUrlConfigInput) Shape() *wire.Shape { return &shapeCreateFunctionUrlConfigInput }
+
+// Walk shows the members to the codec.
+func (v *CreateFunctionUrlConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.FunctionName)
+	w.Member(3, &v.InvokeMode)
+	w.Member(4, &v.Qualifier)
+}
+
+// CreateFunctionUrlConfigOutput is the shape CreateFunctionUrlConfigResponse of the model.
+type CreateFunctionUrlConfigOutput struct {
+	AuthType     string // required; one of FunctionUrlAuthType
+	Cors         *Cors
+	CreationTime *string // required
+	FunctionArn  *string // required
+	FunctionUrl  *string // required
+	InvokeMode   string  // one of InvokeMode
+}
+
+var shapeCreateFunctionUrlConfigOutput = wire.Shape{Name: "CreateFunctionUrlConfigResponse", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "CreationTime", Type: wire.TypeString, Required: true},
+	{Name: "FunctionArn", Type: wire.TypeString, Required: true},
+	{Name: "FunctionUrl", Type: wire.TypeString, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*CreateFunctionUrlConfigOutput) Shape() *wire.Shape { return &shapeCreateFunctionUrlConfigOutput }
+
+// Walk shows the members to the codec.
+func (v *CreateFunctionUrlConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.CreationTime)
+	w.Member(3, &v.FunctionArn)
+	w.Member(4, &v.FunctionUrl)
+	w.Member(5, &v.InvokeMode)
+}
+
 // DeadLetterConfig is the shape DeadLetterConfig of the model.
 type DeadLetterConfig struct {
 	TargetArn *string
@@ -479,6 +572,26 @@ func (*DeleteFunctionOutput) Shape() *wire.Shape { return &shapeDeleteFunctionOu
 // Walk shows the members to the codec.
 func (v *DeleteFunctionOutput) Walk(w wire.Walker) {
 	w.Member(0, &v.StatusCode)
+}
+
+// DeleteFunctionUrlConfigInput is the shape DeleteFunctionUrlConfigRequest of the model.
+type DeleteFunctionUrlConfigInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+}
+
+var shapeDeleteFunctionUrlConfigInput = wire.Shape{Name: "DeleteFunctionUrlConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*DeleteFunctionUrlConfigInput) Shape() *wire.Shape { return &shapeDeleteFunctionUrlConfigInput }
+
+// Walk shows the members to the codec.
+func (v *DeleteFunctionUrlConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
 }
 
 // DurableConfig is the shape DurableConfig of the model.
@@ -978,6 +1091,101 @@ func (v *GetFunctionOutput) Walk(w wire.Walker) {
 	w.Member(4, wire.Ptr(&v.TagsError))
 }
 
+// GetFunctionUrlConfigInput is the shape GetFunctionUrlConfigRequest of the model.
+type GetFunctionUrlConfigInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+}
+
+var shapeGetFunctionUrlConfigInput = wire.Shape{Name: "GetFunctionUrlConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionUrlConfigInput) Shape() *wire.Shape { return &shapeGetFunctionUrlConfigInput }
+
+// Walk shows the members to the codec.
+func (v *GetFunctionUrlConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+}
+
+// GetFunctionUrlConfigOutput is the shape GetFunctionUrlConfigResponse of the model.
+type GetFunctionUrlConfigOutput struct {
+	AuthType         string // required; one of FunctionUrlAuthType
+	Cors             *Cors
+	CreationTime     *string // required
+	FunctionArn      *string // required
+	FunctionUrl      *string // required
+	InvokeMode       string  // one of InvokeMode
+	LastModifiedTime *string // required
+}
+
+var shapeGetFunctionUrlConfigOutput = wire.Shape{Name: "GetFunctionUrlConfigResponse", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "CreationTime", Type: wire.TypeString, Required: true},
+	{Name: "FunctionArn", Type: wire.TypeString, Required: true},
+	{Name: "FunctionUrl", Type: wire.TypeString, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "LastModifiedTime", Type: wire.TypeString, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionUrlConfigOutput) Shape() *wire.Shape { return &shapeGetFunctionUrlConfigOutput }
+
+// Walk shows the members to the codec.
+func (v *GetFunctionUrlConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.CreationTime)
+	w.Member(3, &v.FunctionArn)
+	w.Member(4, &v.FunctionUrl)
+	w.Member(5, &v.InvokeMode)
+	w.Member(6, &v.LastModifiedTime)
+}
+
+// GetPolicyInput is the shape GetPolicyRequest of the model.
+type GetPolicyInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+}
+
+var shapeGetPolicyInput = wire.Shape{Name: "GetPolicyRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetPolicyInput) Shape() *wire.Shape { return &shapeGetPolicyInput }
+
+// Walk shows the members to the codec.
+func (v *GetPolicyInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+}
+
+// GetPolicyOutput is the shape GetPolicyResponse of the model.
+type GetPolicyOutput struct {
+	Policy     *string
+	RevisionId *string
+}
+
+var shapeGetPolicyOutput = wire.Shape{Name: "GetPolicyResponse", Members: []wire.Member{
+	{Name: "Policy", Type: wire.TypeString},
+	{Name: "RevisionId", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetPolicyOutput) Shape() *wire.Shape { return &shapeGetPolicyOutput }
+
+// Walk shows the members to the codec.
+func (v *GetPolicyOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.Policy)
+	w.Member(1, &v.RevisionId)
+}
+
 // ImageConfig is the shape ImageConfig of the model.
 type ImageConfig struct {
 	Command          []string
@@ -1111,133 +1319,6 @@ func (v *InvokeOutput) Walk(w wire.Walker) {
 	w.Member(5, &v.StatusCode)
 }
 
-// InvokeResponseStreamUpdate is the shape InvokeResponseStreamUpdate of the model.
-type InvokeResponseStreamUpdate struct {
-	Payload []byte
-}
-
-var shapeInvokeResponseStreamUpdate = wire.Shape{Name: "InvokeResponseStreamUpdate", Members: []wire.Member{
-	{Name: "Payload", Type: wire.TypeBlob, Loc: wire.InPayload},
-}}
-
-// Shape describes the structure to the codec.
-func (*InvokeResponseStreamUpdate) Shape() *wire.Shape { return &shapeInvokeResponseStreamUpdate }
-
-// Walk shows the members to the codec.
-func (v *InvokeResponseStreamUpdate) Walk(w wire.Walker) {
-	w.Member(0, &v.Payload)
-}
-
-// InvokeWithResponseStreamCompleteEvent is the shape InvokeWithResponseStreamCompleteEvent of the model.
-type InvokeWithResponseStreamCompleteEvent struct {
-	ErrorCode    *string
-	ErrorDetails *string
-	LogResult    *string
-}
-
-var shapeInvokeWithResponseStreamCompleteEvent = wire.Shape{Name: "InvokeWithResponseStreamCompleteEvent", Members: []wire.Member{
-	{Name: "ErrorCode", Type: wire.TypeString},
-	{Name: "ErrorDetails", Type: wire.TypeString},
-	{Name: "LogResult", Type: wire.TypeString},
-}}
-
-// Shape describes the structure to the codec.
-func (*InvokeWithResponseStreamCompleteEvent) Shape() *wire.Shape {
-	return &shapeInvokeWithResponseStreamCompleteEvent
-}
-
-// Walk shows the members to the codec.
-func (v *InvokeWithResponseStreamCompleteEvent) Walk(w wire.Walker) {
-	w.Member(0, &v.ErrorCode)
-	w.Member(1, &v.ErrorDetails)
-	w.Member(2, &v.LogResult)
-}
-
-// InvokeWithResponseStreamInput is the shape InvokeWithResponseStreamRequest of the model.
-type InvokeWithResponseStreamInput struct {
-	ClientContext  *string
-	FunctionName   *string // required
-	InvocationType string  // one of ResponseStreamingInvocationType
-	LogType        string  // one of LogType
-	Payload        []byte
-	Qualifier      *string
-	TenantId       *string
-}
-
-var shapeInvokeWithResponseStreamInput = wire.Shape{Name: "InvokeWithResponseStreamRequest", Members: []wire.Member{
-	{Name: "ClientContext", Wire: "X-Amz-Client-Context", Type: wire.TypeString, Loc: wire.InHeader},
-	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
-	{Name: "InvocationType", Wire: "X-Amz-Invocation-Type", Type: wire.TypeString, Loc: wire.InHeader},
-	{Name: "LogType", Wire: "X-Amz-Log-Type", Type: wire.TypeString, Loc: wire.InHeader},
-	{Name: "Payload", Type: wire.TypeBlob, Loc: wire.InPayload},
-	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
-	{Name: "TenantId", Wire: "X-Amz-Tenant-Id", Type: wire.TypeString, Loc: wire.InHeader},
-}}
-
-// Shape describes the structure to the codec.
-func (*InvokeWithResponseStreamInput) Shape() *wire.Shape { return &shapeInvokeWithResponseStreamInput }
-
-// Walk shows the members to the codec.
-func (v *InvokeWithResponseStreamInput) Walk(w wire.Walker) {
-	w.Member(0, &v.ClientContext)
-	w.Member(1, &v.FunctionName)
-	w.Member(2, &v.InvocationType)
-	w.Member(3, &v.LogType)
-	w.Member(4, &v.Payload)
-	w.Member(5, &v.Qualifier)
-	w.Member(6, &v.TenantId)
-}
-
-// InvokeWithResponseStreamOutput is the shape InvokeWithResponseStreamResponse of the model.
-type InvokeWithResponseStreamOutput struct {
-	EventStream               wire.EventStream
-	ExecutedVersion           *string
-	ResponseStreamContentType *string
-	StatusCode                *int32
-}
-
-var shapeInvokeWithResponseStreamOutput = wire.Shape{Name: "InvokeWithResponseStreamResponse", Members: []wire.Member{
-	{Name: "EventStream", Type: wire.TypeEvents, Loc: wire.InPayload},
-	{Name: "ExecutedVersion", Wire: "X-Amz-Executed-Version", Type: wire.TypeString, Loc: wire.InHeader},
-	{Name: "ResponseStreamContentType", Wire: "Content-Type", Type: wire.TypeString, Loc: wire.InHeader},
-	{Name: "StatusCode", Type: wire.TypeInteger, Loc: wire.InStatus},
-}}
-
-// Shape describes the structure to the codec.
-func (*InvokeWithResponseStreamOutput) Shape() *wire.Shape {
-	return &shapeInvokeWithResponseStreamOutput
-}
-
-// Walk shows the members to the codec.
-func (v *InvokeWithResponseStreamOutput) Walk(w wire.Walker) {
-	w.Member(0, &v.EventStream)
-	w.Member(1, &v.ExecutedVersion)
-	w.Member(2, &v.ResponseStreamContentType)
-	w.Member(3, &v.StatusCode)
-}
-
-// InvokeWithResponseStreamResponseEvent is the shape InvokeWithResponseStreamResponseEvent of the model.
-type InvokeWithResponseStreamResponseEvent struct {
-	InvokeComplete *InvokeWithResponseStreamCompleteEvent
-	PayloadChunk   *InvokeResponseStreamUpdate
-}
-
-var shapeInvokeWithResponseStreamResponseEvent = wire.Shape{Name: "InvokeWithResponseStreamResponseEvent", Members: []wire.Member{
-	{Name: "InvokeComplete", Type: wire.TypeStructure},
-	{Name: "PayloadChunk", Type: wire.TypeStructure},
-}}
-
-// Shape describes the structure to the codec.
-func (*InvokeWithResponseStreamResponseEvent) Shape() *wire.Shape {
-	return &shapeInvokeWithResponseStreamResponseEvent
-}
-
-// Walk shows the members to the codec.
-func (v *InvokeWithResponseStreamResponseEvent) Walk(w wire.Walker) {
-	w.Member(0, wire.Ptr(&v.InvokeComplete))
-	w.Member(1, wire.Ptr(&v.PayloadChunk))
-}
-
 // LambdaManagedInstancesCapacityProviderConfig is the shape LambdaManagedInstancesCapacityProviderConfig of the model.
 type LambdaManagedInstancesCapacityProviderConfig struct {
 	CapacityProviderArn                   *string // required
@@ -1287,52 +1368,6 @@ func (v *Layer) Walk(w wire.Walker) {
 	w.Member(1, &v.CodeSize)
 	w.Member(2, &v.SigningJobArn)
 	w.Member(3, &v.SigningProfileVersionArn)
-}
-
-// ListAliasesInput is the shape ListAliasesRequest of the model.
-type ListAliasesInput struct {
-	FunctionName    *string // required
-	FunctionVersion *string
-	Marker          *string
-	MaxItems        *int32
-}
-
-var shapeListAliasesInput = wire.Shape{Name: "ListAliasesRequest", Members: []wire.Member{
-	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
-	{Name: "FunctionVersion", Type: wire.TypeString, Loc: wire.InQuery},
-	{Name: "Marker", Type: wire.TypeString, Loc: wire.InQuery},
-	{Name: "MaxItems", Type: wire.TypeInteger, Loc: wire.InQuery},
-}}
-
-// Shape describes the structure to the codec.
-func (*ListAliasesInput) Shape() *wire.Shape { return &shapeListAliasesInput }
-
-// Walk shows the members to the codec.
-func (v *ListAliasesInput) Walk(w wire.Walker) {
-	w.Member(0, &v.FunctionName)
-	w.Member(1, &v.FunctionVersion)
-	w.Member(2, &v.Marker)
-	w.Member(3, &v.MaxItems)
-}
-
-// ListAliasesOutput is the shape ListAliasesResponse of the model.
-type ListAliasesOutput struct {
-	Aliases    []AliasConfiguration
-	NextMarker *string
-}
-
-var shapeListAliasesOutput = wire.Shape{Name: "ListAliasesResponse", Members: []wire.Member{
-	{Name: "Aliases", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
-	{Name: "NextMarker", Type: wire.TypeString},
-}}
-
-// Shape describes the structure to the codec.
-func (*ListAliasesOutput) Shape() *wire.Shape { return &shapeListAliasesOutput }
-
-// Walk shows the members to the codec.
-func (v *ListAliasesOutput) Walk(w wire.Walker) {
-	w.Member(0, wire.ListOf(&v.Aliases, nil))
-	w.Member(1, &v.NextMarker)
 }
 
 // ListFunctionUrlConfigsInput is the shape ListFunctionUrlConfigsRequest of the model.
@@ -1482,6 +1517,32 @@ func (v *LoggingConfig) Walk(w wire.Walker) {
 	w.Member(1, &v.LogFormat)
 	w.Member(2, &v.LogGroup)
 	w.Member(3, &v.SystemLogLevel)
+}
+
+// RemovePermissionInput is the shape RemovePermissionRequest of the model.
+type RemovePermissionInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+	RevisionId   *string
+	StatementId  *string // required
+}
+
+var shapeRemovePermissionInput = wire.Shape{Name: "RemovePermissionRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "RevisionId", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "StatementId", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*RemovePermissionInput) Shape() *wire.Shape { return &shapeRemovePermissionInput }
+
+// Walk shows the members to the codec.
+func (v *RemovePermissionInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+	w.Member(2, &v.RevisionId)
+	w.Member(3, &v.StatementId)
 }
 
 // ResolvedS3Object is the shape ResolvedS3Object of the model.
@@ -1861,6 +1922,70 @@ func (v *UpdateFunctionConfigurationInput) Walk(w wire.Walker) {
 	w.Member(20, wire.Ptr(&v.VpcConfig))
 }
 
+// UpdateFunctionUrlConfigInput is the shape UpdateFunctionUrlConfigRequest of the model.
+type UpdateFunctionUrlConfigInput struct {
+	AuthType     string // one of FunctionUrlAuthType
+	Cors         *Cors
+	FunctionName *string // required
+	InvokeMode   string  // one of InvokeMode
+	Qualifier    *string
+}
+
+var shapeUpdateFunctionUrlConfigInput = wire.Shape{Name: "UpdateFunctionUrlConfigRequest", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*UpdateFunctionUrlConfigInput) Shape() *wire.Shape { return &shapeUpdateFunctionUrlConfigInput }
+
+// Walk shows the members to the codec.
+func (v *UpdateFunctionUrlConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.FunctionName)
+	w.Member(3, &v.InvokeMode)
+	w.Member(4, &v.Qualifier)
+}
+
+// UpdateFunctionUrlConfigOutput is the shape UpdateFunctionUrlConfigResponse of the model.
+type UpdateFunctionUrlConfigOutput struct {
+	AuthType         string // required; one of FunctionUrlAuthType
+	Cors             *Cors
+	CreationTime     *string // required
+	FunctionArn      *string // required
+	FunctionUrl      *string // required
+	InvokeMode       string  // one of InvokeMode
+	LastModifiedTime *string // required
+}
+
+var shapeUpdateFunctionUrlConfigOutput = wire.Shape{Name: "UpdateFunctionUrlConfigResponse", Members: []wire.Member{
+	{Name: "AuthType", Type: wire.TypeString, Required: true},
+	{Name: "Cors", Type: wire.TypeStructure},
+	{Name: "CreationTime", Type: wire.TypeString, Required: true},
+	{Name: "FunctionArn", Type: wire.TypeString, Required: true},
+	{Name: "FunctionUrl", Type: wire.TypeString, Required: true},
+	{Name: "InvokeMode", Type: wire.TypeString},
+	{Name: "LastModifiedTime", Type: wire.TypeString, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*UpdateFunctionUrlConfigOutput) Shape() *wire.Shape { return &shapeUpdateFunctionUrlConfigOutput }
+
+// Walk shows the members to the codec.
+func (v *UpdateFunctionUrlConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.AuthType)
+	w.Member(1, wire.Ptr(&v.Cors))
+	w.Member(2, &v.CreationTime)
+	w.Member(3, &v.FunctionArn)
+	w.Member(4, &v.FunctionUrl)
+	w.Member(5, &v.InvokeMode)
+	w.Member(6, &v.LastModifiedTime)
+}
+
 // VpcConfig is the shape VpcConfig of the model.
 type VpcConfig struct {
 	Ipv6AllowedForDualStack *bool
@@ -1917,6 +2042,28 @@ type (
 	UpdateFunctionCodeOutput          = FunctionConfiguration
 	UpdateFunctionConfigurationOutput = FunctionConfiguration
 )
+
+// DeleteFunctionUrlConfigOutput is empty.
+type DeleteFunctionUrlConfigOutput struct{}
+
+var shapeDeleteFunctionUrlConfigOutput = wire.Shape{Name: "DeleteFunctionUrlConfigOutput"}
+
+// Shape describes the structure to the codec.
+func (*DeleteFunctionUrlConfigOutput) Shape() *wire.Shape { return &shapeDeleteFunctionUrlConfigOutput }
+
+// Walk shows the members to the codec: there are none.
+func (*DeleteFunctionUrlConfigOutput) Walk(wire.Walker) {}
+
+// RemovePermissionOutput is empty.
+type RemovePermissionOutput struct{}
+
+var shapeRemovePermissionOutput = wire.Shape{Name: "RemovePermissionOutput"}
+
+// Shape describes the structure to the codec.
+func (*RemovePermissionOutput) Shape() *wire.Shape { return &shapeRemovePermissionOutput }
+
+// Walk shows the members to the codec: there are none.
+func (*RemovePermissionOutput) Walk(wire.Walker) {}
 
 // TagResourceOutput is empty.
 type TagResourceOutput struct{}
@@ -2055,12 +2202,6 @@ const (
 const (
 	PackageTypeZip   = "Zip"
 	PackageTypeImage = "Image"
-)
-
-// Values of ResponseStreamingInvocationType.
-const (
-	ResponseStreamingInvocationTypeRequestResponse = "RequestResponse"
-	ResponseStreamingInvocationTypeDryRun          = "DryRun"
 )
 
 // Values of Runtime.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
 )
@@ -23,8 +24,6 @@ type Invoker interface {
 	Check(r invoke.Request) error
 	// Sync runs a call and returns its answer, which may be the function's error.
 	Sync(ctx context.Context, r invoke.Request) (invoke.Result, error)
-	// Stream runs a call and passes its answer on to w while it is made.
-	Stream(ctx context.Context, r invoke.Request, w invoke.StreamWriter) (invoke.Result, error)
 	// Async accepts a call; when it returns nil the call is on disk.
 	Async(ctx context.Context, r invoke.Request) error
 }
@@ -40,6 +39,10 @@ type Options struct {
 	MaxSync     int64    // largest payload of a synchronous call, in bytes
 	MaxAsync    int64    // largest payload of an asynchronous call, in bytes
 	Log         *slog.Logger
+
+	URLs     *endpoint.URLs
+	URL      func(id string) string // where the URL of an id is served, with a slash at its end
+	Policies *endpoint.Documents[Policy]
 }
 
 // Door serves Lambda's API. It is safe for concurrent use.
@@ -72,7 +75,6 @@ func (d *Door) Service() *wire.Service {
 	s.Limit("UpdateFunctionCode", maxUpload, uploadTooLarge("UpdateFunctionCode"))
 	most := max(d.o.MaxSync, d.o.MaxAsync)
 	s.Limit("Invoke", most+invokeSlack, payloadTooLarge(d.o.MaxSync))
-	s.Limit("InvokeWithResponseStream", d.o.MaxSync+invokeSlack, payloadTooLarge(d.o.MaxSync))
 	return s
 }
 

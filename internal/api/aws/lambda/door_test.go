@@ -17,6 +17,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/blob/disk"
+	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
@@ -65,11 +66,6 @@ func (i *invoker) Sync(_ context.Context, r invoke.Request) (invoke.Result, erro
 	return i.result, i.err
 }
 
-func (i *invoker) Stream(_ context.Context, r invoke.Request, _ invoke.StreamWriter) (invoke.Result, error) {
-	i.got = r
-	return i.result, i.err
-}
-
 func (i *invoker) Async(_ context.Context, r invoke.Request) error { i.got = r; return i.err }
 
 // rig is a door over a real registry.
@@ -104,6 +100,14 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	urls, err := endpoint.OpenURLs(t.Context(), bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies, err := endpoint.OpenDocuments[Policy](t.Context(), bucket, "policy")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- reg.Run(ctx) }()
@@ -117,6 +121,7 @@ func newRig(t *testing.T) *rig {
 		Region: "us-east-1", Account: "000000000000", Functions: reg, Invoker: r.invoker,
 		Runtimes: []string{"python3.11", "python3.12"}, Concurrency: 1000,
 		MaxSync: 6 << 20, MaxAsync: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		URLs: urls, URL: func(id string) string { return "http://" + id + ".fn.localhost/" }, Policies: policies,
 	})
 	return r
 }

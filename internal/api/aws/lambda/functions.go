@@ -261,6 +261,9 @@ func (d *Door) DeleteFunction(ctx context.Context, in *DeleteFunctionInput) (*De
 	if err := d.o.Functions.Delete(ctx, t.name); err != nil {
 		return nil, d.fail(t, err)
 	}
+	if err := d.forget(ctx, t.name); err != nil {
+		return nil, d.fail(t, err)
+	}
 	return &DeleteFunctionOutput{StatusCode: new(int32(http.StatusNoContent))}, nil
 }
 

@@ -25,7 +25,6 @@ const (
 	TypeMap
 	TypeStructure
 	TypeDocument // any JSON value
-	TypeEvents   // an event stream, of an answer
 )
 
 // Location is the part of a message that holds a member.

@@ -1,0 +1,262 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+)
+
+// Receive asks for messages.
+type Receive struct {
+	Max        int            // messages at most, at least 1
+	Visibility *time.Duration // how long they stay hidden; nil means the queue's
+	Wait       *time.Duration // for a first message; nil means the queue's
+	Inside     bool           // the receiver ends with the node: then the messages are at once visible again
+}
+
+// Receive hands out messages, which are hidden from other receivers for a while
+// and come back if they are not deleted. It waits for the first one and returns
+// none if none came in time or ctx ended. Errors: NotFound; Throttled with
+// ReasonInFlight; Invalid; Unavailable.
+func (q *Queues) Receive(ctx context.Context, name string, r Receive) ([]Delivery, error) {
+	l, err := q.live(name)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	visibility, wait := l.cfg.Visibility, l.cfg.Wait
+	l.mu.Unlock()
+	if r.Visibility != nil {
+		visibility = *r.Visibility
+	}
+	if r.Wait != nil {
+		wait = *r.Wait
+	}
+	if visibility < 0 || visibility > MaxVisibility {
+		return nil, errs.Newf(errs.Invalid, "the visibility timeout must be from 0s to %s", MaxVisibility)
+	}
+	until := time.Now().Add(wait)
+	for {
+		es, dead, wake, err := l.grab(r, visibility, until)
+		if err != nil {
+			return nil, err
+		}
+		if len(dead) > 0 {
+			l.bury(dead)
+		}
+		switch {
+		case len(es) > 0:
+			return l.deliver(ctx, es)
+		case len(dead) > 0:
+			continue
+		case wake.at.IsZero():
+			return nil, nil
+		}
+		l.wait(ctx, wake.signal, wake.at)
+		if err := ctx.Err(); err != nil {
+			return nil, nil
+		}
+		select {
+		case <-l.gone:
+			return nil, noQueue(name)
+		default:
+		}
+	}
+}
+
+// wakeup is what a receiver that found nothing waits for.
+type wakeup struct {
+	signal chan struct{}
+	at     time.Time // zero when the time is over
+}
+
+// grab takes messages out of the index, or enlists the caller as waiting.
+func (l *live) grab(r Receive, visibility time.Duration, until time.Time) (es, dead []*entry, w wakeup, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	room := MaxInFlight - l.x.count[out]
+	if room <= 0 && !l.cfg.FIFO {
+		return nil, nil, w, errs.Newf(errs.Throttled, "the queue %s has %d messages in flight: delete some that were received", l.name, MaxInFlight).WithReason(ReasonInFlight)
+	}
+	limit := 0
+	if d := l.cfg.Dead; d != nil && l.q.exists(d.Queue) {
+		limit = d.Receives
+	}
+	es, dead = l.x.take(millis(now), min(r.Max, room), millis(now.Add(visibility)), limit)
+	for _, e := range es {
+		e.inside = r.Inside
+	}
+	// One signal may stand for more messages than one receiver takes, and what
+	// was taken may be due again before the others look.
+	if l.x.count[ready]+len(es) > 0 {
+		l.signal(1)
+	}
+	if len(es)+len(dead) > 0 || !until.After(now) {
+		return es, dead, w, nil
+	}
+	w = wakeup{signal: make(chan struct{}, 1), at: until}
+	if next := l.x.next(); next > 0 && fromMillis(next).Before(until) {
+		w.at = fromMillis(next)
+	}
+	l.waiting = append(l.waiting, w.signal)
+	return nil, nil, w, nil
+}
+
+// deliver notes that messages were received and returns them with their bodies.
+func (l *live) deliver(ctx context.Context, es []*entry) ([]Delivery, error) {
+	l.mu.Lock()
+	changes := make([]change, len(es))
+	handles := make([]string, len(es))
+	ds := make([]Delivery, len(es))
+	for i, e := range es {
+		changes[i], handles[i] = l.received(e), l.handle(e)
+		ds[i] = Delivery{
+			ID: e.ID, Handle: handles[i], Sequence: e.pos, Sent: fromMillis(e.Sent),
+			FirstReceived: fromMillis(e.first), Receives: e.receives,
+		}
+		ds[i].Group = e.Group
+	}
+	l.mu.Unlock()
+	if err := l.q.journal.do(changes); err != nil {
+		l.giveBack(es)
+		return nil, err
+	}
+	if ctx.Err() != nil { // nobody is there to take them
+		l.giveBack(es)
+		return nil, nil
+	}
+	var last loaded
+	whole := ds[:0]
+	for i, e := range es {
+		p, err := l.load(ctx, e, &last)
+		if errs.Is(err, errs.NotFound) { // purged or deleted meanwhile
+			continue
+		}
+		if err != nil {
+			l.giveBack(es)
+			return nil, err
+		}
+		c, body, err := readPart(p)
+		if err != nil {
+			return nil, err
+		}
+		d := ds[i]
+		d.Body, d.Attributes, d.Dedup, d.TraceID, d.Sender, d.From = body, c.Attributes, c.Dedup, c.TraceID, c.Sender, c.From
+		if c.Lineage != nil {
+			d.Lineage = *c.Lineage
+		}
+		whole = append(whole, d)
+	}
+	return whole, nil
+}
+
+// giveBack makes messages ready that were taken and not handed out.
+func (l *live) giveBack(es []*entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := millis(time.Now())
+	for _, e := range es {
+		if l.x.all[e.pos] == e && (e.state == out || e.state == busy) {
+			l.x.hide(e, 0, now)
+		}
+	}
+	l.signal(len(es))
+}
+
+// Delete removes the messages of the receipt handles and returns an error for
+// each, in their order: nil also if the message is gone already, or (of a queue
+// that is not FIFO) was received again since. The second error is for all.
+func (q *Queues) Delete(_ context.Context, name string, handles ...string) ([]error, error) {
+	l, err := q.live(name)
+	if err != nil {
+		return nil, err
+	}
+	failed := make([]error, len(handles))
+	var es []*entry
+	var changes []change
+	var was []int
+	l.mu.Lock()
+	now := millis(time.Now())
+	for i, h := range handles {
+		e, latest, err := l.find(h)
+		switch {
+		case err != nil:
+			failed[i] = err
+		case e == nil || e.state == busy:
+		case l.cfg.FIFO && (!latest || e.state != out || e.due <= now):
+			failed[i] = errs.Newf(errs.Conflict, "the receipt handle has expired: the message is visible again or was received by another").WithReason(ReasonStale)
+		case latest:
+			l.x.turn(e, busy)
+			es, changes, was = append(es, e), append(changes, l.ends(e, now)), append(was, i)
+		}
+	}
+	l.mu.Unlock()
+	if len(es) == 0 {
+		return failed, nil
+	}
+	if err := q.journal.do(changes); err != nil {
+		l.giveBack(es)
+		for _, i := range was {
+			failed[i] = err
+		}
+		return failed, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget(es)
+	if l.cfg.FIFO { // the next of their groups
+		l.signal(len(es))
+	}
+	return failed, nil
+}
+
+// Hide is a change of how long a received message stays hidden.
+type Hide struct {
+	Handle string
+	For    time.Duration // from now; 0 makes it visible at once
+}
+
+// Hide changes how long received messages stay hidden, and returns an error for
+// each, in their order: Invalid, or Conflict with ReasonNotOut or ReasonStale. The
+// second error is for all.
+func (q *Queues) Hide(_ context.Context, name string, hides ...Hide) ([]error, error) {
+	l, err := q.live(name)
+	if err != nil {
+		return nil, err
+	}
+	failed := make([]error, len(hides))
+	var changes []change
+	var was []int
+	l.mu.Lock()
+	now := millis(time.Now())
+	l.signal(l.x.wake(now))
+	for i, h := range hides {
+		e, latest, err := l.find(h.Handle)
+		switch {
+		case err != nil:
+			failed[i] = err
+		case h.For < 0 || h.For > MaxVisibility:
+			failed[i] = errs.Newf(errs.Invalid, "the visibility timeout must be from 0s to %s", MaxVisibility)
+		case e == nil, latest && e.state != out:
+			failed[i] = errs.Newf(errs.Conflict, "the message is not in flight: it was deleted or is visible again").WithReason(ReasonNotOut)
+		case !latest:
+			failed[i] = errs.Newf(errs.Conflict, "the receipt handle has expired: the message was received again").WithReason(ReasonStale)
+		default:
+			l.x.hide(e, now+h.For.Milliseconds(), now)
+			changes, was = append(changes, l.received(e)), append(was, i)
+		}
+	}
+	l.signal(len(l.waiting)) // some may be visible, or be so at another time
+	l.mu.Unlock()
+	if len(changes) == 0 {
+		return failed, nil
+	}
+	if err := q.journal.do(changes); err != nil {
+		for _, i := range was {
+			failed[i] = err
+		}
+	}
+	return failed, nil
+}
