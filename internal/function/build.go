@@ -137,12 +137,14 @@ func (r *Registry) settle(ctx context.Context, name, revision string, failed err
 	return nil
 }
 
-// settle moves d's version under construction on.
+// settle moves d's version under construction on, and the published one that
+// was made of it.
 func (d *document) settle(failed error) {
 	reason, code := "", ""
 	if failed != nil {
 		reason, code = blame(failed)
 	}
+	d.settlePublished(reason, code, failed != nil)
 	switch {
 	case failed == nil:
 		if d.Candidate != nil {
@@ -161,6 +163,19 @@ func (d *document) settle(failed error) {
 		d.Latest.State, d.Latest.StateReason, d.Latest.StateReasonCode = Failed, reason, code
 	}
 	d.Latest.Revision = newRevision()
+}
+
+func (d *document) settlePublished(reason, code string, failed bool) {
+	n := len(d.Versions) - 1
+	if n < 0 || d.Versions[n].State != Pending {
+		return
+	}
+	v := d.Versions[n].Clone()
+	v.State, v.StateReason, v.StateReasonCode, v.Revision = Active, reason, code, newRevision()
+	if failed {
+		v.State = Failed
+	}
+	d.Versions[n] = v
 }
 
 func blame(err error) (reason, code string) {

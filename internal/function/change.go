@@ -20,6 +20,7 @@ type New struct {
 	Config  Config
 	Package []byte // a zip archive
 	Tags    map[string]string
+	Publish bool // a first version too
 }
 
 // ReasonRuntime is the reason of Invalid and Unsupported errors about the
@@ -33,7 +34,8 @@ const attempts = 16
 // Create checks and stores a function, whose state is then Pending until Run
 // has built its image. It fails with errs.Invalid (see Violations and the
 // package reasons), errs.TooLarge, errs.Unsupported (the runtime), or
-// errs.Conflict if the name is taken. With dry, it only checks.
+// errs.Conflict if the name is taken. With dry, it only checks. When n asks for
+// a published version, that is what it returns.
 func (r *Registry) Create(ctx context.Context, n New, dry bool) (*Version, error) {
 	v := &Version{
 		Function: n.Name, Version: Latest, Config: n.Config.Clone(), Revision: newRevision(), Modified: now(),
@@ -66,6 +68,10 @@ func (r *Registry) Create(ctx context.Context, n New, dry bool) (*Version, error
 	defer release()
 	v.Code = code
 	d := &document{Name: n.Name, Created: v.Modified, Tags: maps.Clone(n.Tags), Latest: v}
+	made := v
+	if n.Publish {
+		made, _ = d.publish(v)
+	}
 	wctx, cancel := writing(ctx)
 	defer cancel()
 	rev, err := r.o.Bucket.Create(wctx, key(n.Name), d.encode())
@@ -78,9 +84,9 @@ func (r *Registry) Create(ctx context.Context, n New, dry bool) (*Version, error
 	if err != nil {
 		return nil, err
 	}
-	e := r.keep(d, rev)
+	r.keep(d, rev)
 	r.enqueue(n.Name)
-	return e.doc.Latest, nil
+	return made, nil
 }
 
 func exists(name string) error {
@@ -100,7 +106,12 @@ func (r *Registry) admitPackage(b []byte) error {
 	if err := checkPackage(b, r.o.Limits); err != nil {
 		return err
 	}
-	if _, used := r.Usage(); used+int64(len(b)) > r.o.Limits.CodeStorage {
+	return r.admitBytes(int64(len(b)))
+}
+
+// admitBytes reports whether there is room for one more package of the size.
+func (r *Registry) admitBytes(size int64) error {
+	if _, used := r.Usage(); used+size > r.o.Limits.CodeStorage {
 		return errs.Newf(errs.TooLarge, "code packages would take more than %d bytes together: delete functions that are not used", r.o.Limits.CodeStorage).WithReason(ReasonCodeStorage)
 	}
 	return nil
@@ -112,12 +123,14 @@ type CodeChange struct {
 	Architecture string // "" keeps the present one
 	Revision     string // of the version to be changed; "" for any
 	Dry          bool   // only check
+	Publish      bool   // a version of the new code too
 }
 
 // UpdateCode gives the latest version new code. Calls run the old code until
 // Run has built the new image, and for ever if that fails. It fails as Create
 // does, with errs.NotFound, errs.Stale if the revision is not the present one,
-// or errs.Conflict while an earlier change is under way.
+// or errs.Conflict while an earlier change is under way. When c asks for a
+// published version, that is what it returns.
 func (r *Registry) UpdateCode(ctx context.Context, name string, c CodeChange) (*Version, error) {
 	if r.entry(name) == nil {
 		return nil, notFound(name, "")
@@ -145,23 +158,31 @@ func (r *Registry) UpdateCode(ctx context.Context, name string, c CodeChange) (*
 		return nil, err
 	}
 	defer release()
-	return r.update(ctx, name, c.Revision, apply(code))
+	return r.update(ctx, name, c.Revision, c.Publish, apply(code))
 }
 
 // UpdateConfig changes the configuration of the latest version as UpdateCode
 // does its code. edit gets a copy; it may be called more than once.
 func (r *Registry) UpdateConfig(ctx context.Context, name, revision string, edit func(*Config)) (*Version, error) {
-	return r.update(ctx, name, revision, func(v *Version) { edit(&v.Config) })
+	return r.update(ctx, name, revision, false, func(v *Version) { edit(&v.Config) })
 }
 
-func (r *Registry) update(ctx context.Context, name, revision string, edit func(*Version)) (*Version, error) {
+func (r *Registry) update(ctx context.Context, name, revision string, publish bool, edit func(*Version)) (*Version, error) {
+	var published *Version
 	e, err := r.change(ctx, name, func(e *entry) (*document, error) {
-		return r.candidate(e, name, revision, edit)
+		d, err := r.candidate(e, name, revision, edit)
+		if err == nil && publish {
+			published, _ = d.publish(d.Candidate)
+		}
+		return d, err
 	})
 	if err != nil {
 		return nil, err
 	}
 	r.enqueue(name)
+	if publish {
+		return published, nil
+	}
 	return e.doc.shown(), nil
 }
 
@@ -175,7 +196,7 @@ func (r *Registry) candidate(e *entry, name, revision string, edit func(*Version
 	case revision != "" && revision != d.shown().Revision:
 		return nil, errs.Newf(errs.Stale, "the function's revision is no longer %s", revision)
 	case d.Candidate != nil:
-		return nil, errs.Newf(errs.Conflict, "The operation cannot be performed at this time. An update is in progress for function %s", name).WithReason(ReasonUpdating)
+		return nil, updating(name)
 	case d.Latest.State == Pending:
 		return nil, refusedByState(d.Latest.State)
 	}
@@ -193,6 +214,10 @@ func (r *Registry) candidate(e *entry, name, revision string, edit func(*Version
 	v.Update, v.UpdateReason, v.UpdateReasonCode = UpdateInProgress, CreatingReason, CodeCreating
 	d.Candidate = v
 	return d, nil
+}
+
+func updating(name string) error {
+	return errs.Newf(errs.Conflict, "The operation cannot be performed at this time. An update is in progress for function %s", name).WithReason(ReasonUpdating)
 }
 
 // Delete removes the function with all its versions.

@@ -44,8 +44,20 @@ type document struct {
 	// code that works.
 	Candidate *Version `json:"candidate,omitempty"`
 
-	// Versions are the published ones, oldest first. They never change.
+	// Versions are the published ones, oldest first. But for its state none
+	// ever changes.
 	Versions []*Version `json:"versions,omitempty"`
+
+	// Published is the number of the version that was published last. Numbers
+	// of deleted versions are not used again.
+	Published int `json:"published,omitempty"`
+
+	Aliases  []*Alias `json:"aliases,omitempty"` // sorted by name; replaced, never changed
+	Capacity Capacity `json:"capacity,omitzero"`
+
+	// What seal works out.
+	routes  map[string]route // by qualifier
+	claimed int              // Capacity's claim
 }
 
 func decode(b []byte) (*document, error) {
@@ -67,8 +79,8 @@ func (d *document) encode() []byte {
 	return b
 }
 
-// clone returns a copy that can be changed. The published versions are shared:
-// they never change.
+// clone returns a copy that can be changed. Published versions and aliases are
+// shared: they are replaced, never changed.
 func (d *document) clone() *document {
 	c := *d
 	c.Tags = maps.Clone(d.Tags)
@@ -76,7 +88,9 @@ func (d *document) clone() *document {
 	if d.Candidate != nil {
 		c.Candidate = d.Candidate.Clone()
 	}
-	c.Versions = slices.Clone(d.Versions)
+	c.Versions, c.Aliases = slices.Clone(d.Versions), slices.Clone(d.Aliases)
+	c.Capacity = d.Capacity.clone()
+	c.routes = nil
 	return &c
 }
 
@@ -85,6 +99,8 @@ func (d *document) seal() *document {
 	for v := range d.all() {
 		v.seal()
 	}
+	d.connect()
+	d.claimed = d.Capacity.claim()
 	return d
 }
 

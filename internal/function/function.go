@@ -1,5 +1,5 @@
 // Package function holds the words that the field uses for deployed code
-// (function, version, tag), their rules, and the registry that keeps them.
+// (function, version, alias, tag), their rules, and the registry that keeps them.
 package function
 
 import (
@@ -76,7 +76,8 @@ type Version struct {
 	Version  string `json:"version"` // Latest, or a number from 1 on
 	Config
 	Code     Code      `json:"code"`
-	Revision string    `json:"revision"` // changes with each change of the version
+	Revision string    `json:"revision"`         // changes with each change of the version
+	Source   string    `json:"source,omitempty"` // of a published one: identifies what it was published from
 	Modified time.Time `json:"modified"`
 
 	State            State        `json:"state"`

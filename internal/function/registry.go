@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -30,7 +31,8 @@ type Builder interface {
 	Build(ctx context.Context, v *Version) error
 }
 
-// Options are what a Registry is made of. All are required but Obsolete.
+// Options are what a Registry is made of. All are required but Obsolete and
+// Changed.
 type Options struct {
 	Bucket   Bucket
 	Packages blob.Store
@@ -43,6 +45,10 @@ type Options struct {
 	// call can reach, after the registry has stopped handing it out. The same
 	// fingerprint may come back later. It must not block.
 	Obsolete func(fingerprint string)
+
+	// Changed, if set, is called after each change of what the registry hands
+	// out. It must not block.
+	Changed func()
 }
 
 // Reasons of Conflict errors.
@@ -65,7 +71,10 @@ type Registry struct {
 	mu      sync.RWMutex
 	entries map[string]*entry   // guarded by mu; entries never change
 	todo    map[string]struct{} // guarded by mu: names of functions with a build to do
+	claimed int                 // guarded by mu: calls that have places of their own, of all functions
 	wake    chan struct{}       // told after todo grew
+
+	claiming sync.Mutex // held while capacity is changed
 
 	collecting sync.Mutex
 	pins       map[string]int // guarded by collecting: packages that a change under way needs
@@ -92,6 +101,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 		}
 		r.resolve(d)
 		r.entries[d.Name] = &entry{doc: d.seal(), rev: rev}
+		r.claimed += d.claimed
 		return nil
 	})
 	if err != nil {
@@ -118,30 +128,45 @@ func (r *Registry) entry(name string) *entry {
 	return r.entries[name]
 }
 
-func notFound(name, qualifier string) error {
-	if qualifier != "" {
-		name += ":" + qualifier
+// MissingError says which function or version does not exist. It is the cause
+// (errors.As) of errs.NotFound errors.
+type MissingError struct {
+	Function  string
+	Qualifier string // "" if the function itself is missing
+}
+
+func (e *MissingError) Error() string {
+	name := e.Function
+	if e.Qualifier != "" {
+		name += ":" + e.Qualifier
 	}
-	return errs.Newf(errs.NotFound, "function %s does not exist", name)
+	return "function " + name + " does not exist"
+}
+
+func notFound(name, qualifier string) error {
+	return errs.Newf(errs.NotFound, "%w", &MissingError{name, qualifier})
 }
 
 func refusedByState(s State) error {
 	return errs.Newf(errs.Conflict, "The operation cannot be performed at this time. The function is currently in the following state: %s", s).WithReason(ReasonState)
 }
 
-// Lookup returns the version that a call of name runs. An empty qualifier
-// means Latest. It fails with errs.NotFound, or with errs.Conflict if the
-// version's state refuses calls. It does not allocate unless it fails.
+// Lookup returns the version that a call of name runs; for an alias with
+// routing, each call draws anew. An empty qualifier means Latest. It fails with
+// errs.NotFound, or with errs.Conflict if the version's state refuses calls. It
+// does not allocate unless it fails.
 func (r *Registry) Lookup(name, qualifier string) (*Version, error) {
 	e := r.entry(name)
 	if e == nil {
 		return nil, notFound(name, qualifier)
 	}
-	v := e.doc.Latest
-	if qualifier != "" && qualifier != Latest {
-		if v = e.doc.published(qualifier); v == nil {
-			return nil, notFound(name, qualifier)
-		}
+	rt, ok := e.doc.routes[qualifier]
+	if !ok {
+		return nil, notFound(name, qualifier)
+	}
+	v := rt.first
+	if rt.second != nil {
+		v = rt.pick(rand.Float64())
 	}
 	if v.State != Active {
 		return nil, refusedByState(v.State)
@@ -150,19 +175,21 @@ func (r *Registry) Lookup(name, qualifier string) (*Version, error) {
 }
 
 // Get returns a version as its owner sees it: Latest with a change that is
-// under way. An empty qualifier means Latest. It fails with errs.NotFound.
+// under way, and for an alias the version that it points at. An empty qualifier
+// means Latest. It fails with errs.NotFound.
 func (r *Registry) Get(name, qualifier string) (*Version, error) {
 	e := r.entry(name)
 	if e == nil {
 		return nil, notFound(name, qualifier)
 	}
-	if qualifier == "" || qualifier == Latest {
+	rt, ok := e.doc.routes[qualifier]
+	switch {
+	case !ok:
+		return nil, notFound(name, qualifier)
+	case rt.first == e.doc.Latest:
 		return e.doc.shown(), nil
 	}
-	if v := e.doc.published(qualifier); v != nil {
-		return v, nil
-	}
-	return nil, notFound(name, qualifier)
+	return rt.first, nil
 }
 
 // Tags returns a copy of the function's tags, never nil, or errs.NotFound.
@@ -227,10 +254,15 @@ func (r *Registry) keep(d *document, rev uint64) *entry {
 		return old
 	}
 	r.entries[d.Name] = e
+	r.claimed += d.claimed
+	if old != nil {
+		r.claimed -= old.doc.claimed
+	}
 	r.mu.Unlock()
 	if old != nil {
 		r.tellObsolete(old.doc, d)
 	}
+	r.tellChanged()
 	return e
 }
 
@@ -243,8 +275,16 @@ func (r *Registry) drop(name string, rev uint64) {
 		return
 	}
 	delete(r.entries, name)
+	r.claimed -= old.doc.claimed
 	r.mu.Unlock()
 	r.tellObsolete(old.doc, nil)
+	r.tellChanged()
+}
+
+func (r *Registry) tellChanged() {
+	if r.o.Changed != nil {
+		r.o.Changed()
+	}
 }
 
 func (r *Registry) tellObsolete(old, next *document) {

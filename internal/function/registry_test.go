@@ -677,14 +677,21 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 		defer h.run(t)()
 		h.create(t, "f")
 		h.settleBuild(nil)
-		n := testing.AllocsPerRun(100, func() {
-			v, err := h.Lookup("f", "")
-			if err != nil || v.Fingerprint() == "" {
-				t.Error(err)
+		h.publishTwo(t)
+		if _, err := h.CreateAlias(t.Context(), "f", Alias{Name: "live", Version: "1", Routing: Routing{"2", 0.5}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, qualifier := range []string{"", Latest, "2", "live"} {
+			n := testing.AllocsPerRun(100, func() {
+				v, err := h.Lookup("f", qualifier)
+				if err != nil || v.Fingerprint() == "" {
+					t.Error(err)
+				}
+				h.Shares("f")
+			})
+			if n != 0 {
+				t.Errorf("%v allocations for a look-up of %q and its fingerprint", n, qualifier)
 			}
-		})
-		if n != 0 {
-			t.Errorf("%v allocations for a look-up and its fingerprint", n)
 		}
 	})
 }

@@ -36,6 +36,7 @@ type Limits struct {
 	Package       int64    // a code package as uploaded
 	Unpacked      int64    // a code package's files
 	CodeStorage   int64    // all code packages together
+	Concurrency   int      // calls that may run at one time
 	Architectures []string // that this machine can run, its own first, GOARCH spelling
 }
 
@@ -47,6 +48,7 @@ func DefaultLimits(goarch string) Limits {
 		Package:       50 << 20,
 		Unpacked:      250 << 20,
 		CodeStorage:   75 << 30,
+		Concurrency:   1000,
 		Architectures: []string{goarch},
 	}
 }
@@ -66,6 +68,12 @@ const (
 	FieldDescription  Field = "description"
 	FieldArchitecture Field = "architecture"
 	FieldTags         Field = "tags"
+	FieldAlias        Field = "alias"
+	FieldWeight       Field = "routing weight"
+	FieldReserved     Field = "reserved calls"
+	FieldProvisioned  Field = "provisioned instances"
+	FieldMinInstances Field = "least instances"
+	FieldMaxInstances Field = "most instances"
 )
 
 // Rule is a kind of constraint on a field.
@@ -194,9 +202,7 @@ func (vs *Violations) config(c *Config, l Limits) {
 	}
 	vs.within(FieldTmp, c.TmpMB, MinTmpMB, MaxTmpMB)
 	vs.env(c.Env)
-	if utf8.RuneCountInString(c.Description) > MaxDescription {
-		vs.add(FieldDescription, Longest, c.Description, strconv.Itoa(MaxDescription))
-	}
+	vs.description(c.Description)
 	if !slices.Contains(l.Architectures, c.Architecture) {
 		vs.add(FieldArchitecture, OneOf, c.Architecture, strings.Join(l.Architectures, ", "))
 	}

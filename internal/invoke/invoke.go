@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
@@ -18,21 +17,20 @@ import (
 
 // Config is what an Invoker is made of. All fields are required.
 type Config struct {
-	Functions   *function.Registry
-	Pool        *sandbox.Pool
-	Logs        *logs.Store
-	Meter       *meter.Ledger
-	Calls       *spine.Calls
-	Log         *slog.Logger
-	Concurrency int   // calls that may run at one time
-	MaxSync     int64 // bytes
-	MaxAsync    int64 // bytes
+	Functions *function.Registry
+	Pool      *sandbox.Pool
+	Logs      *logs.Store
+	Meter     *meter.Ledger
+	Calls     *spine.Calls
+	Log       *slog.Logger
+	MaxSync   int64 // bytes
+	MaxAsync  int64 // bytes
 }
 
 // Invoker runs calls. It is safe for concurrent use.
 type Invoker struct {
-	cfg     Config
-	running atomic.Int64
+	cfg       Config
+	admission admission
 }
 
 // New returns an Invoker. Queued calls are run only while Run does.
@@ -63,15 +61,15 @@ func (n *Invoker) admit(r Request, limit int64) (*function.Version, error) {
 	return n.cfg.Functions.Lookup(r.Function, r.Qualifier)
 }
 
-// run runs an admitted call within the limit on concurrency; its answer goes to w
-// while it comes, unless w is nil.
+// run runs an admitted call within the limits on concurrency; its answer goes to
+// w while it comes, unless w is nil.
 func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attempt int, w StreamWriter) (Result, error) {
-	if n.running.Add(1) > int64(n.cfg.Concurrency) {
-		n.running.Add(-1)
-		return Result{}, errs.Newf(errs.Throttled, "Rate Exceeded.").
-			WithReason("ConcurrentInvocationLimitExceeded").WithRetryAfter(time.Second)
+	own, only, rest := n.cfg.Functions.Shares(r.Function)
+	inOwn, err := n.admission.enter(r.Function, own, only, rest)
+	if err != nil {
+		return Result{}, err
 	}
-	defer n.running.Add(-1)
+	defer n.admission.leave(r.Function, inOwn)
 
 	began := time.Now()
 	inst, err := n.cfg.Pool.Acquire(ctx, v)

@@ -45,7 +45,7 @@ func newInvoker(t *testing.T) *Invoker {
 	ok(t, err)
 	return New(Config{
 		Functions: registry, Logs: store, Meter: ledger, Calls: calls, Log: log,
-		Concurrency: 4, MaxSync: 100, MaxAsync: 10,
+		MaxSync: 100, MaxAsync: 10,
 	})
 }
 

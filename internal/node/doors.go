@@ -16,13 +16,12 @@ const maxAdminBody = 1 << 20
 func (n *Node) openDoors(context.Context) error {
 	mux := wire.NewMux(n.auth, n.log)
 	door := lambda.New(lambda.Options{
-		Region: n.cfg.Region, Account: n.cfg.Account, Functions: n.registry, Invoker: n.invoker,
+		Region: n.cfg.Region, Account: n.cfg.Account, Functions: n.registry, Invoker: n.invoker, Capacity: n.capacity,
 		Runtimes: runtimes.Names(), Concurrency: n.cfg.Concurrency,
 		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Log: n.log,
 		URLs: n.urls, URL: func(id string) string { return n.endpointURL(id, labelURLs) }, Policies: n.policies,
 	})
 	mux.Register(door.Service())
-	mux.Register(n.apis.Service())
 	mux.HandleHTTP(admin.Service, maxAdminBody, admin.New(admin.Config{
 		Node: n.describe, Meter: n.meter, Prices: n.prices, List: n.list, Logs: n.logs,
 		Functions: n.registry, Instances: n.pool, Log: n.log,

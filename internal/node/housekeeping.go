@@ -26,19 +26,13 @@ func (n *Node) collectImages(ctx context.Context) error {
 	}
 }
 
-// neededImages returns the images of all functions.
+// neededImages returns the images of all versions of all functions.
 func (n *Node) neededImages() (keep []*image.Tree) {
-	const page = 1000
-	for after, more := "", true; more; {
-		versions, rest := n.registry.List(after, page)
-		for _, v := range versions {
-			keep = append(keep, n.images.Code(v.Code))
-			if rt, err := n.catalog.Resolve(v.Runtime); err == nil { // else its interpreter is gone
-				keep = append(keep, n.planner.root(rt))
-			}
-			after = v.Function
+	for v := range n.registry.Each() {
+		keep = append(keep, n.images.Code(v.Code))
+		if rt, err := n.catalog.Resolve(v.Runtime); err == nil { // else its interpreter is gone
+			keep = append(keep, n.planner.root(rt))
 		}
-		more = rest && len(versions) > 0
 	}
 	return keep
 }

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mayfly-dev/mayfly/internal/access"
-	"github.com/mayfly-dev/mayfly/internal/api/aws/apigatewayv2"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/guest"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/lambda"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
@@ -71,10 +70,11 @@ type Node struct {
 	auth     *wire.Authenticator
 	urls     *endpoint.URLs
 	policies *endpoint.Documents[lambda.Policy]
-	apis     *apigatewayv2.Door
 	front    *front
+	capacity *invoke.Capacity
 	server   *http.Server
 	listener net.Listener
+	inside   *inside
 	warnings []string // full sentences; not changed after New
 }
 
@@ -100,7 +100,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	for _, open := range []func(context.Context) error{
 		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore,
 		n.openEndpoints,
-		n.openDoors, n.openServer,
+		n.openDoors, n.openConsole, n.openServer,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, err
@@ -169,20 +169,23 @@ func (n *Node) openCore(ctx context.Context) error {
 	}
 	limits := function.DefaultLimits(goarch)
 	limits.MemoryMB = min(limits.MemoryMB, n.cfg.MemoryMB)
+	limits.Concurrency = n.cfg.Concurrency
 	n.registry, err = function.Open(ctx, function.Options{
 		Bucket: bucket, Packages: n.blobs, Runtimes: n.planner, Builder: n.planner,
 		Limits: limits, Log: n.log, Obsolete: n.pool.Retire,
+		Changed: func() { n.capacity.Changed() },
 	})
 	if err != nil {
 		return err
 	}
+	n.capacity = invoke.NewCapacity(n.registry, n.pool)
 	calls, err := n.spine.Calls(ctx, n.cfg.Concurrency)
 	if err != nil {
 		return err
 	}
 	n.invoker = invoke.New(invoke.Config{
 		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: calls, Log: n.log,
-		Concurrency: n.cfg.Concurrency, MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload,
+		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload,
 	})
 	return nil
 }
@@ -220,8 +223,10 @@ func (n *Node) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.registry.Run(gctx) })
 	g.Go(func() error { return n.invoker.Run(gctx) })
+	g.Go(func() error { return n.capacity.Run(gctx) })
 	g.Go(func() error { return n.collectImages(gctx) })
-	g.Go(n.serve)
+	g.Go(func() error { return n.serve(n.listener) })
+	g.Go(func() error { return n.serve(n.inside) })
 	g.Go(func() error {
 		<-gctx.Done()
 		return n.drain()
@@ -232,9 +237,9 @@ func (n *Node) Run(ctx context.Context) error {
 	return errors.Join(err, <-metered, n.close())
 }
 
-// serve answers requests until the server is shut down.
-func (n *Node) serve() error {
-	if err := n.server.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
+// serve answers the requests that come by l until the server is shut down.
+func (n *Node) serve(l net.Listener) error {
+	if err := n.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", n.Endpoint(), err)
 	}
 	return nil

@@ -156,9 +156,8 @@ type Process struct {
 // Guest is how the code inside a sandbox asks for work: one per family of
 // runtimes, chosen by the node. Its methods are safe for concurrent use.
 type Guest interface {
-	// Process returns the first process for an instance of v. instance is the
-	// instance's own id (it names its log stream).
-	Process(v *function.Version, instance string, p Paths) (Process, error)
+	// Process returns the first process for an instance of v.
+	Process(v *function.Version, b Birth, p Paths) (Process, error)
 
 	// Header appends the header of an Invoke frame (see Frame) to dst.
 	Header(dst []byte, v *function.Version, c *Call) []byte
@@ -166,6 +165,12 @@ type Guest interface {
 	// Fault words an error that the host found out, as the error document
 	// that the caller of the function gets, and its error type.
 	Fault(f Fault) (body []byte, errorType string)
+}
+
+// Birth is what a guest is told of the instance that it makes a process for.
+type Birth struct {
+	ID          string // the instance's (it names its log stream)
+	Provisioned bool   // started ahead of calls, to be ready for them
 }
 
 // Call is one invocation as the guest is told of it.

@@ -160,7 +160,7 @@ func (sb *fakeSandbox) Close() error {
 // fakeGuest words faults so that tests can tell them.
 type fakeGuest struct{}
 
-func (fakeGuest) Process(*function.Version, string, Paths) (Process, error) { return Process{}, nil }
+func (fakeGuest) Process(*function.Version, Birth, Paths) (Process, error) { return Process{}, nil }
 func (fakeGuest) Header(dst []byte, _ *function.Version, c *Call) []byte {
 	return fmt.Appendf(dst, "Id: %s\r\n", c.RequestID)
 }

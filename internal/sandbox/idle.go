@@ -55,7 +55,7 @@ func (p *Pool) thaw(i *Instance) error {
 func (p *Pool) expire(i *Instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i.state == idle && time.Since(i.since) >= p.cfg.KeepAlive {
+	if i.state == idle && !i.held() && time.Since(i.since) >= p.cfg.KeepAlive {
 		p.remove(i)
 	}
 }
@@ -82,6 +82,7 @@ func (p *Pool) Retire(fingerprint string) {
 		return
 	}
 	g.retired = true
+	p.rescale(g, Scale{})
 	delete(p.groups, fingerprint) // should the same code come back, it starts anew
 	for _, i := range g.idle {
 		p.discard(i)
@@ -105,6 +106,7 @@ type InstanceInfo struct {
 	Since       time.Time
 	MemoryMB    int
 	MemoryBytes int64 // in use now; 0 when not known
+	Provisioned bool  // kept ready ahead of calls
 }
 
 // Instances lists all instances, ordered by function and id.
@@ -116,7 +118,7 @@ func (p *Pool) Instances() []InstanceInfo {
 		all = append(all, i)
 		infos = append(infos, InstanceInfo{
 			ID: i.ID, Function: i.Version.Function, Version: i.Version.Version,
-			State: i.state.String(), Since: i.since, MemoryMB: i.Version.MemoryMB,
+			State: i.state.String(), Since: i.since, MemoryMB: i.Version.MemoryMB, Provisioned: i.provisioned,
 		})
 	}
 	p.mu.Unlock()

@@ -45,12 +45,14 @@ type Instance struct {
 	peakTime time.Time  // when it was last asked for
 
 	// Guarded by Pool.mu.
-	state  state
-	fresh  bool // has not run a call yet
-	broken bool // must not run another call
-	since  time.Time
-	timer  *time.Timer
-	group  *group
+	state       state
+	fresh       bool // has not run a call yet
+	broken      bool // must not run another call
+	provisioned bool // kept ready ahead of calls
+	watched     bool // its end will be noticed
+	since       time.Time
+	timer       *time.Timer
+	group       *group
 }
 
 // StartTimes is what bringing up an instance took.

@@ -69,11 +69,12 @@ type Pool struct {
 	mu        sync.Mutex // guards what follows and the pool's part of each Instance
 	groups    map[string]*group
 	instances map[*Instance]struct{}
-	waiting   []*waiter // over all groups, oldest first
-	starts    int       // instances in state starting
-	usedMB    int       // memory of all instances, those being closed too
-	closingMB int       // of usedMB, what is about to be free
-	busyNow   int       // instances in state busy
+	waiting   []*waiter           // over all groups, oldest first
+	scaled    map[*group]struct{} // groups with a Scale
+	starts    int                 // instances in state starting
+	usedMB    int                 // memory of all instances, those being closed too
+	closingMB int                 // of usedMB, what is about to be free
+	busyNow   int                 // instances in state busy
 	shut      bool
 	quiet     chan struct{} // closed when shut and no instance is busy
 }
@@ -87,6 +88,7 @@ type group struct {
 	starting int
 	waiting  int
 	retired  bool // obsolete: its instances end with their calls
+	supply
 }
 
 type waiter struct {
@@ -101,7 +103,7 @@ type grant struct {
 
 // NewPool returns a pool that has no instances.
 func NewPool(cfg PoolConfig) *Pool {
-	p := &Pool{cfg: cfg, groups: map[string]*group{}, instances: map[*Instance]struct{}{}, quiet: make(chan struct{})}
+	p := &Pool{cfg: cfg, groups: map[string]*group{}, instances: map[*Instance]struct{}{}, scaled: map[*group]struct{}{}, quiet: make(chan struct{})}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	return p
 }
@@ -168,13 +170,17 @@ func (p *Pool) await(ctx context.Context, w *waiter) (*Instance, error) {
 			cause = &errs.Error{Kind: errs.Unavailable, Message: "the caller stopped waiting for an instance", Err: context.Cause(ctx)}
 		case <-patience.C:
 			p.mu.Lock()
-			comes := w.g.starting > 0
+			comes, full := w.g.starting > 0, w.g.full()
 			p.mu.Unlock()
 			if comes { // its own limit is the init's, not the queue's
 				patience.Reset(p.cfg.QueueLimit)
 				continue
 			}
-			cause = errs.Newf(errs.Throttled, "no room for another instance of %s: all memory for instances is in use", w.g.version.Function).
+			why := "all memory for instances is in use"
+			if full {
+				why = "it has as many as its owner allows"
+			}
+			cause = errs.Newf(errs.Throttled, "no room for another instance of %s: %s", w.g.version.Function, why).
 				WithReason("CallerRateLimitExceeded").WithRetryAfter(time.Second)
 		}
 		break
@@ -225,7 +231,7 @@ func (p *Pool) offer(i *Instance) {
 		return
 	}
 	i.state, i.since = idle, time.Now()
-	i.group.idle = append(i.group.idle, i)
+	i.group.shelve(i)
 	p.arm(i, p.cfg.Linger, p.freeze)
 }
 
@@ -282,11 +288,12 @@ func (p *Pool) schedule() {
 		if covered[w.g] <= w.g.starting {
 			continue
 		}
-		if !p.makeRoom(w.g) {
+		if w.g.full() || !p.makeRoom(w.g) {
 			continue
 		}
 		p.begin(w.g)
 	}
+	p.stock()
 }
 
 // makeRoom reports whether an instance of g fits the memory budget; idle
@@ -300,7 +307,7 @@ func (p *Pool) makeRoom(g *group) bool {
 	free := p.cfg.MemoryMB - p.usedMB + p.closingMB
 	for _, o := range p.groups {
 		if o != g {
-			victims = append(victims, o.idle...)
+			victims = append(victims, o.spare()...)
 		}
 	}
 	slices.SortFunc(victims, func(a, b *Instance) int { return a.since.Compare(b.since) })
@@ -320,16 +327,19 @@ func (p *Pool) makeRoom(g *group) bool {
 func (p *Pool) begin(g *group) {
 	i := &Instance{ID: newID(), Version: g.version, group: g, state: starting, fresh: true, limit: p.cfg.MaxResponse, most: p.cfg.MaxStream, since: time.Now()}
 	p.instances[i] = struct{}{}
+	g.born(i)
 	g.count++
 	g.starting++
 	p.starts++
 	p.usedMB += g.version.MemoryMB
+	birth := Birth{ID: i.ID, Provisioned: i.provisioned}
 	p.closing.Go(func() {
-		err := p.boot(i)
+		err := p.boot(i, birth)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		g.starting--
 		p.starts--
+		p.stocked(i, err)
 		switch {
 		case err != nil:
 			p.discard(i)
@@ -345,8 +355,8 @@ func (p *Pool) begin(g *group) {
 
 // boot makes an instance. An init that ran out of its time is tried once more,
 // with the time limit of a call, as the field does.
-func (p *Pool) boot(i *Instance) error {
-	err := p.bootOnce(i, p.cfg.InitLimit)
+func (p *Pool) boot(i *Instance, b Birth) error {
+	err := p.bootOnce(i, b, p.cfg.InitLimit)
 	var failed *InitError
 	if !errors.As(err, &failed) || failed.Fault != InitTimedOut {
 		return err
@@ -356,10 +366,10 @@ func (p *Pool) boot(i *Instance) error {
 	}
 	i.sb = nil
 	i.logs = nil
-	return p.bootOnce(i, i.Version.Timeout)
+	return p.bootOnce(i, b, i.Version.Timeout)
 }
 
-func (p *Pool) bootOnce(i *Instance, limit time.Duration) error {
+func (p *Pool) bootOnce(i *Instance, b Birth, limit time.Duration) error {
 	plan, err := p.cfg.Plan(p.ctx, i.Version)
 	if err != nil {
 		return err
@@ -369,7 +379,7 @@ func (p *Pool) bootOnce(i *Instance, limit time.Duration) error {
 	spec.ID = i.ID[:12]
 	var bad error
 	spec.Process = func(paths Paths) Process {
-		proc, err := plan.Guest.Process(i.Version, i.ID, paths)
+		proc, err := plan.Guest.Process(i.Version, b, paths)
 		bad = err
 		return proc
 	}
@@ -405,6 +415,7 @@ func (p *Pool) discard(i *Instance) {
 		return
 	}
 	i.state = closed
+	i.group.died(i)
 	p.closingMB += i.Version.MemoryMB
 	if i.timer != nil {
 		i.timer.Stop()
@@ -437,7 +448,7 @@ func (p *Pool) lost(i *Instance) {
 
 // tidy forgets a group that has nothing in it.
 func (p *Pool) tidy(g *group) {
-	if g.count == 0 && g.waiting == 0 && p.groups[g.key] == g {
+	if g.count == 0 && g.waiting == 0 && g.want.equal(Scale{}) && p.groups[g.key] == g {
 		delete(p.groups, g.key)
 	}
 }

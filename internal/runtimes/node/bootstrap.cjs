@@ -17,6 +17,7 @@
 const fs = require('fs');
 const path = require('path');
 const util = require('util');
+const { Writable } = require('stream');
 const { pathToFileURL } = require('url');
 
 const LINK_IN = 3;
@@ -28,6 +29,9 @@ const READY = 16;
 const INIT_ERROR = 17;
 const RESPONSE = 18;
 const FAILURE = 19;
+const HEAD = 20;
+const CHUNK = 21;
+const END = 22;
 
 const env = process.env;
 const answerLimit = parseInt(process.argv[2], 10); // bytes
@@ -54,7 +58,7 @@ function writeAll(fd, data) {
   }
 }
 
-function send(kind, header, body) {
+function frameOf(kind, header, body) {
   const head = Buffer.byteLength(header);
   const size = Buffer.byteLength(body);
   const frame = Buffer.allocUnsafe(8 + head + size);
@@ -63,8 +67,21 @@ function send(kind, header, body) {
   frame[5] = 0;
   frame.writeUInt16LE(head, 6);
   frame.write(header, 8);
-  frame.write(body, 8 + head);
-  writeAll(LINK_OUT, frame);
+  if (typeof body === 'string') frame.write(body, 8 + head);
+  else frame.set(body, 8 + head);
+  return frame;
+}
+
+function send(kind, header, body) {
+  writeAll(LINK_OUT, frameOf(kind, header, body));
+}
+
+// writeLater writes data without holding up the event loop.
+function writeLater(fd, data, done) {
+  fs.write(fd, data, 0, data.length, null, (err, n) => {
+    if (err || n === data.length) done(err);
+    else writeLater(fd, data.subarray(n), done);
+  });
 }
 
 let input = Buffer.allocUnsafeSlow(65536);
@@ -186,10 +203,11 @@ function logError(what, error) {
   console.error(what, `\t${text}`);
 }
 
+const printable = (text) => String(text).replace(/[^\x20-\x7e]/g, '').slice(0, 256);
+
 function sendError(kind, error) {
   const doc = errorDocument(error);
-  const type = String(doc.errorType).replace(/[^\x20-\x7e]/g, '').slice(0, 256);
-  send(kind, `Error-Type: ${type}\r\n`, JSON.stringify(doc));
+  send(kind, `Error-Type: ${printable(doc.errorType) || 'Error'}\r\n`, JSON.stringify(doc));
 }
 
 // --- logs --------------------------------------------------------------------
@@ -237,6 +255,110 @@ function patchConsole() {
   console.log = console.info;
 }
 
+// --- streamed answers --------------------------------------------------------
+
+const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
+const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
+const CHUNK_LIMIT = 65536; // bytes in a frame
+
+// ResponseStream is what a streaming handler writes its answer to. Its parts
+// leave when they are written; where the caller reads slowly they wait here, and
+// write returns false. setContentType and _onBeforeFirstWrite are the interface
+// that Lambda's runtime gives it.
+class ResponseStream extends Writable {
+  constructor(highWaterMark) {
+    super({ highWaterMark });
+    this.begun = false; // something has left
+    this.flying = false; // a write of the link is under way
+    this.landed = null; // what to do when it is not
+    this.contentType = 'application/octet-stream';
+  }
+
+  setContentType(type) { this.contentType = type; }
+
+  write(chunk, encoding, done) { return super.write(asBytes(chunk), encoding, done); }
+
+  end(chunk, encoding, done) {
+    const none = chunk === undefined || chunk === null || typeof chunk === 'function';
+    return super.end(none ? chunk : asBytes(chunk), encoding, done);
+  }
+
+  _write(chunk, _, done) { this.pass([chunk], done); }
+
+  _writev(chunks, done) { this.pass(chunks.map((c) => c.chunk), done); }
+
+  _final(done) {
+    if (this.begun) done();
+    else this.pass([], done);
+  }
+
+  pass(chunks, done) {
+    const frames = [];
+    if (!this.begun) {
+      this.begun = true;
+      frames.push(frameOf(HEAD, `Content-Type: ${printable(this.contentType)}\r\n`, ''));
+      if (typeof this._onBeforeFirstWrite === 'function') {
+        const first = [];
+        this._onBeforeFirstWrite((part) => first.push(Buffer.from(part)));
+        chunks = [Buffer.concat(first), ...chunks];
+      }
+    }
+    for (const chunk of chunks) {
+      for (let at = 0; at < chunk.length; at += CHUNK_LIMIT) {
+        frames.push(frameOf(CHUNK, '', chunk.subarray(at, at + CHUNK_LIMIT)));
+      }
+    }
+    this.flying = true;
+    writeLater(LINK_OUT, frames.length === 1 ? frames[0] : Buffer.concat(frames), (err) => {
+      this.flying = false;
+      done(err);
+      if (this.landed) this.landed();
+    });
+  }
+
+  // conclude calls done when nothing of the stream will be written any more.
+  conclude(done) {
+    const settle = () => {
+      if (this.flying || !(this.destroyed || this.writableFinished)) return;
+      this.landed = null;
+      this.off('finish', settle);
+      this.off('close', settle);
+      done();
+    };
+    this.landed = settle;
+    this.on('finish', settle);
+    this.on('close', settle);
+    settle();
+  }
+}
+
+function asBytes(chunk) {
+  if (typeof chunk === 'string' || Buffer.isBuffer(chunk) || chunk instanceof Uint8Array) return chunk;
+  return JSON.stringify(chunk);
+}
+
+// The global that functions find on Lambda.
+globalThis.awslambda = {
+  streamifyResponse(handler, options) {
+    handler[STREAMING] = 'response';
+    if (options && options.highWaterMark !== undefined) handler[HIGH_WATER_MARK] = parseInt(options.highWaterMark, 10);
+    return handler;
+  },
+  HttpResponseStream: class HttpResponseStream {
+    // from makes stream the answer to an HTTP request: status, headers and
+    // cookies go first, as JSON that eight zero bytes end.
+    static from(stream, prelude) {
+      const json = JSON.stringify(prelude);
+      stream.setContentType('application/vnd.awslambda.http-integration-response');
+      stream._onBeforeFirstWrite = (write) => {
+        write(json);
+        write(new Uint8Array(8));
+      };
+      return stream;
+    }
+  },
+};
+
 // --- the handler -------------------------------------------------------------
 
 function isModuleFolder(folder) {
@@ -278,6 +400,8 @@ async function loadModule(root, folder, name) {
   return require(require.resolve(name, { paths: [root, path.join(root, folder)] }));
 }
 
+const streams = (handler) => handler[STREAMING] === 'response';
+
 const follow = (object, names) =>
   names.reduce((o, name) => (o === undefined || o === null ? undefined : o[name]), object);
 
@@ -303,7 +427,7 @@ async function loadHandler(root, full) {
   if (!handler && !withCallbacks && app && app.default) handler = follow(app.default, names);
   if (!handler) throw new HandlerNotFound(`${full} is undefined or not exported`);
   if (typeof handler !== 'function') throw new HandlerNotFound(`${full} is not a function`);
-  if (handler.length >= 3 && !withCallbacks) {
+  if (handler.length >= 3 && !withCallbacks && !streams(handler)) {
     throw new CallbackHandlerDeprecated(
       'ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. ' +
       'You need to modify this function to use a supported handler signature to use Node.js 24 or later. ' +
@@ -411,7 +535,64 @@ function addCallbacks(call, context) {
   };
 }
 
+// runStream runs a handler that streams its answer. The call ends when the handler
+// is done and its stream has ended; one that does nothing any more, without
+// having ended its stream, has.
+function runStream(call, header, body) {
+  const out = new ResponseStream(handler[HIGH_WATER_MARK]);
+  call.stream = out;
+  out.on('error', () => {}); // the handler hears of it; here it is told by the end
+  whenEmpty = () => { out.end(); out.conclude(() => finishStream(call)); };
+  let result;
+  try {
+    result = handler(JSON.parse(body), out, contextOf(header));
+  } catch (err) {
+    setImmediate(failStream, call, err);
+    return;
+  }
+  Promise.resolve(result).then(
+    () => out.conclude(() => finishStream(call)),
+    (err) => setImmediate(failStream, call, err));
+}
+
+function finishStream(call) {
+  setImmediate(() => {
+    const out = call.stream;
+    if (current !== call) return;
+    if (!out.writableFinished) {
+      failStream(call, out.errored || new Error('The response stream was destroyed before its end'));
+      return;
+    }
+    current = null;
+    send(END, '', '');
+    next();
+  });
+}
+
+// failStream reports an error, behind what was written before it.
+function failStream(call, error) {
+  const out = call.stream;
+  if (current !== call) return;
+  if (!out.begun && out.writableLength === 0) {
+    out.destroy();
+    fail(call, error);
+    return;
+  }
+  if (!out.destroyed && !out.writableEnded) out.end();
+  out.conclude(() => {
+    if (current !== call) return;
+    logError('Invoke Error', error);
+    current = null;
+    sendError(END, error);
+    next();
+  });
+}
+
 function run(call, header, body) {
+  if (streams(handler)) {
+    runStream(call, header, body);
+    return;
+  }
   let callback;
   try {
     const context = contextOf(header);
@@ -454,6 +635,16 @@ let initialised = false;
 
 function die(what, error, status) {
   logError(what, error);
+  const out = current && current.stream;
+  if (out && out.begun) {
+    current = null;
+    out.destroy();
+    out.conclude(() => {
+      sendError(END, error);
+      process.exit(status);
+    });
+    return;
+  }
   if (!initialised) sendError(INIT_ERROR, error);
   else if (current) sendError(FAILURE, error);
   process.exit(status);

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { before, test } from 'node:test';
 import {
   CreateFunctionCommand, DeleteFunctionCommand, GetAccountSettingsCommand, GetFunctionCommand, GetFunctionConfigurationCommand,
-  InvokeCommand, LambdaClient, ListTagsCommand, ResourceNotFoundException, TagResourceCommand, UntagResourceCommand,
+  InvokeCommand, InvokeWithResponseStreamCommand, LambdaClient, ListTagsCommand, ResourceNotFoundException, TagResourceCommand, UntagResourceCommand,
   UpdateFunctionCodeCommand, UpdateFunctionConfigurationCommand, ListFunctionsCommand,
   paginateListFunctions, waitUntilFunctionActiveV2, waitUntilFunctionUpdatedV2,
 } from '@aws-sdk/client-lambda';
@@ -124,4 +124,28 @@ test('refusals', async () => {
   await assert.rejects(client.send(new GetFunctionCommand({ FunctionName: 'nowhere' })), ResourceNotFoundException);
   const wrong = new LambdaClient({ maxAttempts: 1, credentials: { accessKeyId: env.AWS_ACCESS_KEY_ID, secretAccessKey: 'x'.repeat(40) } });
   await refused(wrong.send(new ListFunctionsCommand({})), 'InvalidSignatureException', 403, 'does not match the signature you provided');
+});
+
+test('streamed answers', async () => {
+  await create('js-stream');
+  await waitUntilFunctionActiveV2(waiting, { FunctionName: 'js-stream' });
+  const read = async (event) => {
+    const out = await client.send(new InvokeWithResponseStreamCommand({ FunctionName: 'js-stream', Payload: JSON.stringify(event), LogType: 'Tail' }));
+    assert.equal(out.ExecutedVersion, '$LATEST');
+    const parts = [];
+    let end;
+    for await (const e of out.EventStream) {
+      if (e.PayloadChunk) parts.push(Buffer.from(e.PayloadChunk.Payload).toString());
+      if (e.InvokeComplete) end = e.InvokeComplete;
+    }
+    return { parts, end };
+  };
+  const good = await read({ a: 1 });
+  assert.equal(good.parts.length, 1);
+  assert.deepEqual(JSON.parse(good.parts[0]).event, { a: 1 });
+  assert.equal(good.end.ErrorCode, undefined);
+  assert.match(Buffer.from(good.end.LogResult, 'base64').toString(), /REPORT RequestId/);
+  const bad = await read({ fail: 'because' });
+  assert.equal(bad.end.ErrorCode, 'Unhandled');
+  assert.equal(JSON.parse(bad.end.ErrorDetails).errorMessage, 'because');
 });

@@ -78,7 +78,7 @@ func Files(family runtimes.Family) map[string][]byte {
 // Process returns the first process of an instance of v: the bootstrap of its
 // language, or the agent for a custom runtime. Errors are those of
 // Config.Resolve.
-func (g *Guest) Process(v *function.Version, instance string, p sandbox.Paths) (sandbox.Process, error) {
+func (g *Guest) Process(v *function.Version, b sandbox.Birth, p sandbox.Paths) (sandbox.Process, error) {
 	r, err := g.cfg.Resolve(v.Runtime)
 	if err != nil {
 		return sandbox.Process{}, fmt.Errorf("start an instance of %s: %w", v.Function, err)
@@ -106,7 +106,7 @@ func (g *Guest) Process(v *function.Version, instance string, p sandbox.Paths) (
 		}
 		args = []string{agent, "serve", port, limit}
 	}
-	return sandbox.Process{Args: args, Env: g.environment(v, r, instance, p), Dir: p.Task}, nil
+	return sandbox.Process{Args: args, Env: g.environment(v, r, b, p), Dir: p.Task}, nil
 }
 
 // Header appends what Lambda's Runtime API answers on "next": one line per
@@ -178,15 +178,15 @@ var reserved = []string{
 
 // environment returns the whole environment of an instance: what Lambda sets,
 // with the owner's variables over what is not reserved.
-func (g *Guest) environment(v *function.Version, r runtimes.Runtime, instance string, p sandbox.Paths) []string {
+func (g *Guest) environment(v *function.Version, r runtimes.Runtime, b sandbox.Birth, p sandbox.Paths) []string {
 	env := map[string]string{
 		"AWS_DEFAULT_REGION":              g.cfg.Region,
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(v.MemoryMB),
 		"AWS_LAMBDA_FUNCTION_NAME":        v.Function,
 		"AWS_LAMBDA_FUNCTION_VERSION":     v.Version,
-		"AWS_LAMBDA_INITIALIZATION_TYPE":  "on-demand",
+		"AWS_LAMBDA_INITIALIZATION_TYPE":  initialization(b),
 		"AWS_LAMBDA_LOG_GROUP_NAME":       LogGroup(v.Function),
-		"AWS_LAMBDA_LOG_STREAM_NAME":      LogStream(v.Version, instance, time.Now()),
+		"AWS_LAMBDA_LOG_STREAM_NAME":      LogStream(v.Version, b.ID, time.Now()),
 		"AWS_REGION":                      g.cfg.Region,
 		"AWS_XRAY_CONTEXT_MISSING":        "LOG_ERROR",
 		"AWS_XRAY_DAEMON_ADDRESS":         "169.254.100.1:2000",
@@ -227,6 +227,14 @@ func (g *Guest) environment(v *function.Version, r runtimes.Runtime, instance st
 	}
 	slices.Sort(list)
 	return list
+}
+
+// initialization is Lambda's word for why an instance was started.
+func initialization(b sandbox.Birth) string {
+	if b.Provisioned {
+		return "provisioned-concurrency"
+	}
+	return "on-demand"
 }
 
 // LogGroup returns the name of a function's log group.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +61,7 @@ func TestProcessesAndEnvironmentsAreLambdas(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := testGuest(t, c.resolved)
-			p, err := g.Process(&c.version, "0123456789abcdef0123456789abcdef", isolated)
+			p, err := g.Process(&c.version, sandbox.Birth{ID: "0123456789abcdef0123456789abcdef"}, isolated)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,13 +72,26 @@ func TestProcessesAndEnvironmentsAreLambdas(t *testing.T) {
 	}
 }
 
+func TestProcessSaysWhyAnInstanceWasStarted(t *testing.T) {
+	g := testGuest(t, runtimes.Runtime{Family: runtimes.Provided})
+	for birth, want := range map[sandbox.Birth]string{
+		{ID: "i"}:                    "on-demand",
+		{ID: "i", Provisioned: true}: "provisioned-concurrency",
+	} {
+		p, err := g.Process(&function.Version{}, birth, isolated)
+		if err != nil || !slices.Contains(p.Env, "AWS_LAMBDA_INITIALIZATION_TYPE="+want) {
+			t.Errorf("%+v: %v, %v; want %s", birth, p.Env, err, want)
+		}
+	}
+}
+
 func TestProcessPassesOnThatARuntimeIsMissing(t *testing.T) {
 	missing := errs.Newf(errs.Unsupported, "no such runtime")
 	g, err := New(Config{Account: "0", Region: "r", Resolve: func(string) (runtimes.Runtime, error) { return runtimes.Runtime{}, missing }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Process(&function.Version{Function: "f"}, "i", isolated); !errs.Is(err, errs.Unsupported) {
+	if _, err := g.Process(&function.Version{Function: "f"}, sandbox.Birth{ID: "i"}, isolated); !errs.Is(err, errs.Unsupported) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := New(Config{}); !errs.Is(err, errs.Invalid) {
@@ -154,7 +168,7 @@ func TestReservedNamesAreLambdas(t *testing.T) {
 func TestFilesHoldWhatProcessesStart(t *testing.T) {
 	for _, family := range []runtimes.Family{runtimes.Python, runtimes.Node, runtimes.Provided} {
 		files := Files(family)
-		p, err := testGuest(t, runtimes.Runtime{Family: family, Command: "c"}).Process(&function.Version{}, "i", isolated)
+		p, err := testGuest(t, runtimes.Runtime{Family: family, Command: "c"}).Process(&function.Version{}, sandbox.Birth{ID: "i"}, isolated)
 		if err != nil {
 			t.Fatal(err)
 		}

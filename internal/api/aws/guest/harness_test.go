@@ -126,7 +126,7 @@ func launchAt(t *testing.T, in interpreter, v function.Version, p sandbox.Paths)
 	}
 	v.Version, v.MemoryMB = function.Latest, 128
 	g := testGuest(t, in.runtime)
-	proc, err := g.Process(&v, "0123456789abcdef0123456789abcdef", p)
+	proc, err := g.Process(&v, sandbox.Birth{ID: "0123456789abcdef0123456789abcdef"}, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,4 +283,12 @@ func document(t *testing.T, body []byte) map[string]any {
 		t.Fatalf("%q: %v", body, err)
 	}
 	return doc
+}
+
+// writeFile makes a file that code waits for.
+func writeFile(t *testing.T, name string) {
+	t.Helper()
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -15,22 +15,39 @@ import (
 // change afterwards.
 type API interface {
 	AddPermission(ctx context.Context, in *AddPermissionInput) (*AddPermissionOutput, error)
+	CreateAlias(ctx context.Context, in *CreateAliasInput) (*CreateAliasOutput, error)
 	CreateFunction(ctx context.Context, in *CreateFunctionInput) (*CreateFunctionOutput, error)
 	CreateFunctionUrlConfig(ctx context.Context, in *CreateFunctionUrlConfigInput) (*CreateFunctionUrlConfigOutput, error)
+	DeleteAlias(ctx context.Context, in *DeleteAliasInput) (*DeleteAliasOutput, error)
 	DeleteFunction(ctx context.Context, in *DeleteFunctionInput) (*DeleteFunctionOutput, error)
+	DeleteFunctionConcurrency(ctx context.Context, in *DeleteFunctionConcurrencyInput) (*DeleteFunctionConcurrencyOutput, error)
 	DeleteFunctionUrlConfig(ctx context.Context, in *DeleteFunctionUrlConfigInput) (*DeleteFunctionUrlConfigOutput, error)
+	DeleteProvisionedConcurrencyConfig(ctx context.Context, in *DeleteProvisionedConcurrencyConfigInput) (*DeleteProvisionedConcurrencyConfigOutput, error)
 	GetAccountSettings(ctx context.Context, in *GetAccountSettingsInput) (*GetAccountSettingsOutput, error)
+	GetAlias(ctx context.Context, in *GetAliasInput) (*GetAliasOutput, error)
 	GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunctionOutput, error)
+	GetFunctionConcurrency(ctx context.Context, in *GetFunctionConcurrencyInput) (*GetFunctionConcurrencyOutput, error)
 	GetFunctionConfiguration(ctx context.Context, in *GetFunctionConfigurationInput) (*GetFunctionConfigurationOutput, error)
+	GetFunctionScalingConfig(ctx context.Context, in *GetFunctionScalingConfigInput) (*GetFunctionScalingConfigOutput, error)
 	GetFunctionUrlConfig(ctx context.Context, in *GetFunctionUrlConfigInput) (*GetFunctionUrlConfigOutput, error)
 	GetPolicy(ctx context.Context, in *GetPolicyInput) (*GetPolicyOutput, error)
+	GetProvisionedConcurrencyConfig(ctx context.Context, in *GetProvisionedConcurrencyConfigInput) (*GetProvisionedConcurrencyConfigOutput, error)
 	Invoke(ctx context.Context, in *InvokeInput) (*InvokeOutput, error)
+	InvokeWithResponseStream(ctx context.Context, in *InvokeWithResponseStreamInput) (*InvokeWithResponseStreamOutput, error)
+	ListAliases(ctx context.Context, in *ListAliasesInput) (*ListAliasesOutput, error)
 	ListFunctionUrlConfigs(ctx context.Context, in *ListFunctionUrlConfigsInput) (*ListFunctionUrlConfigsOutput, error)
 	ListFunctions(ctx context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error)
+	ListProvisionedConcurrencyConfigs(ctx context.Context, in *ListProvisionedConcurrencyConfigsInput) (*ListProvisionedConcurrencyConfigsOutput, error)
 	ListTags(ctx context.Context, in *ListTagsInput) (*ListTagsOutput, error)
+	ListVersionsByFunction(ctx context.Context, in *ListVersionsByFunctionInput) (*ListVersionsByFunctionOutput, error)
+	PublishVersion(ctx context.Context, in *PublishVersionInput) (*PublishVersionOutput, error)
+	PutFunctionConcurrency(ctx context.Context, in *PutFunctionConcurrencyInput) (*PutFunctionConcurrencyOutput, error)
+	PutFunctionScalingConfig(ctx context.Context, in *PutFunctionScalingConfigInput) (*PutFunctionScalingConfigOutput, error)
+	PutProvisionedConcurrencyConfig(ctx context.Context, in *PutProvisionedConcurrencyConfigInput) (*PutProvisionedConcurrencyConfigOutput, error)
 	RemovePermission(ctx context.Context, in *RemovePermissionInput) (*RemovePermissionOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
+	UpdateAlias(ctx context.Context, in *UpdateAliasInput) (*UpdateAliasOutput, error)
 	UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInput) (*UpdateFunctionCodeOutput, error)
 	UpdateFunctionConfiguration(ctx context.Context, in *UpdateFunctionConfigurationInput) (*UpdateFunctionConfigurationOutput, error)
 	UpdateFunctionUrlConfig(ctx context.Context, in *UpdateFunctionUrlConfigInput) (*UpdateFunctionUrlConfigOutput, error)
@@ -44,22 +61,39 @@ func NewService(api API) *wire.Service {
 		Errors:    errorTable(),
 		Operations: []*wire.Operation{
 			{Name: "AddPermission", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/policy", Status: 201, Handler: wire.Handle(api.AddPermission)},
+			{Name: "CreateAlias", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/aliases", Status: 201, Handler: wire.Handle(api.CreateAlias)},
 			{Name: "CreateFunction", Method: "POST", Path: "/2015-03-31/functions", Status: 201, Handler: wire.Handle(api.CreateFunction)},
 			{Name: "CreateFunctionUrlConfig", Method: "POST", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 201, Handler: wire.Handle(api.CreateFunctionUrlConfig)},
+			{Name: "DeleteAlias", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", Status: 204, Handler: wire.Handle(api.DeleteAlias)},
 			{Name: "DeleteFunction", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.DeleteFunction)},
+			{Name: "DeleteFunctionConcurrency", Method: "DELETE", Path: "/2017-10-31/functions/{FunctionName}/concurrency", Status: 204, Handler: wire.Handle(api.DeleteFunctionConcurrency)},
 			{Name: "DeleteFunctionUrlConfig", Method: "DELETE", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 204, Handler: wire.Handle(api.DeleteFunctionUrlConfig)},
+			{Name: "DeleteProvisionedConcurrencyConfig", Method: "DELETE", Path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", Status: 204, Handler: wire.Handle(api.DeleteProvisionedConcurrencyConfig)},
 			{Name: "GetAccountSettings", Method: "GET", Path: "/2016-08-19/account-settings", Status: 200, Handler: wire.Handle(api.GetAccountSettings)},
+			{Name: "GetAlias", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", Status: 200, Handler: wire.Handle(api.GetAlias)},
 			{Name: "GetFunction", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.GetFunction)},
+			{Name: "GetFunctionConcurrency", Method: "GET", Path: "/2019-09-30/functions/{FunctionName}/concurrency", Status: 200, Handler: wire.Handle(api.GetFunctionConcurrency)},
 			{Name: "GetFunctionConfiguration", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.GetFunctionConfiguration)},
+			{Name: "GetFunctionScalingConfig", Method: "GET", Path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", Status: 200, Handler: wire.Handle(api.GetFunctionScalingConfig)},
 			{Name: "GetFunctionUrlConfig", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 200, Handler: wire.Handle(api.GetFunctionUrlConfig)},
 			{Name: "GetPolicy", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/policy", Status: 200, Handler: wire.Handle(api.GetPolicy)},
+			{Name: "GetProvisionedConcurrencyConfig", Method: "GET", Path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", Status: 200, Handler: wire.Handle(api.GetProvisionedConcurrencyConfig)},
 			{Name: "Invoke", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/invocations", Status: 200, Handler: wire.Handle(api.Invoke)},
+			{Name: "InvokeWithResponseStream", Method: "POST", Path: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", Status: 200, Handler: wire.Handle(api.InvokeWithResponseStream)},
+			{Name: "ListAliases", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/aliases", Status: 200, Handler: wire.Handle(api.ListAliases)},
 			{Name: "ListFunctionUrlConfigs", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/urls", Status: 200, Handler: wire.Handle(api.ListFunctionUrlConfigs)},
 			{Name: "ListFunctions", Method: "GET", Path: "/2015-03-31/functions", Status: 200, Handler: wire.Handle(api.ListFunctions)},
+			{Name: "ListProvisionedConcurrencyConfigs", Method: "GET", Path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL", Status: 200, Handler: wire.Handle(api.ListProvisionedConcurrencyConfigs)},
 			{Name: "ListTags", Method: "GET", Path: "/2017-03-31/tags/{Resource}", Status: 200, Handler: wire.Handle(api.ListTags)},
+			{Name: "ListVersionsByFunction", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/versions", Status: 200, Handler: wire.Handle(api.ListVersionsByFunction)},
+			{Name: "PublishVersion", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/versions", Status: 201, Handler: wire.Handle(api.PublishVersion)},
+			{Name: "PutFunctionConcurrency", Method: "PUT", Path: "/2017-10-31/functions/{FunctionName}/concurrency", Status: 200, Handler: wire.Handle(api.PutFunctionConcurrency)},
+			{Name: "PutFunctionScalingConfig", Method: "PUT", Path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", Status: 202, Handler: wire.Handle(api.PutFunctionScalingConfig)},
+			{Name: "PutProvisionedConcurrencyConfig", Method: "PUT", Path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", Status: 202, Handler: wire.Handle(api.PutProvisionedConcurrencyConfig)},
 			{Name: "RemovePermission", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", Status: 204, Handler: wire.Handle(api.RemovePermission)},
 			{Name: "TagResource", Method: "POST", Path: "/2017-03-31/tags/{Resource}", Status: 204, Handler: wire.Handle(api.TagResource)},
 			{Name: "UntagResource", Method: "DELETE", Path: "/2017-03-31/tags/{Resource}", Status: 204, Handler: wire.Handle(api.UntagResource)},
+			{Name: "UpdateAlias", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", Status: 200, Handler: wire.Handle(api.UpdateAlias)},
 			{Name: "UpdateFunctionCode", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/code", Status: 200, Handler: wire.Handle(api.UpdateFunctionCode)},
 			{Name: "UpdateFunctionConfiguration", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.UpdateFunctionConfiguration)},
 			{Name: "UpdateFunctionUrlConfig", Method: "PUT", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 200, Handler: wire.Handle(api.UpdateFunctionUrlConfig)},
@@ -69,6 +103,7 @@ func NewService(api API) *wire.Service {
 
 // The codes of the errors that the model gives the operations served here.
 const (
+	CodeAliasLimitExceeded                               = "AliasLimitExceededException"
 	CodeCodeArtifactUserDeleted                          = "CodeArtifactUserDeletedException"
 	CodeCodeArtifactUserFailed                           = "CodeArtifactUserFailedException"
 	CodeCodeArtifactUserPending                          = "CodeArtifactUserPendingException"
@@ -101,6 +136,7 @@ const (
 	CodeNoPublishedVersion                               = "NoPublishedVersionException"
 	CodePolicyLengthExceeded                             = "PolicyLengthExceededException"
 	CodePreconditionFailed                               = "PreconditionFailedException"
+	CodeProvisionedConcurrencyConfigNotFound             = "ProvisionedConcurrencyConfigNotFoundException"
 	CodePublicPolicy                                     = "PublicPolicyException"
 	CodeRecursiveInvocation                              = "RecursiveInvocationException"
 	CodeRequestTooLarge                                  = "RequestTooLargeException"
@@ -125,6 +161,7 @@ const (
 // errorTable says how each modelled error is written.
 func errorTable() map[string]wire.ErrorInfo {
 	return map[string]wire.ErrorInfo{
+		CodeAliasLimitExceeded:                               {Status: 400, Message: "message", Typed: true, Sender: true},
 		CodeCodeArtifactUserDeleted:                          {Status: 409, Message: "message", Typed: true, Sender: true},
 		CodeCodeArtifactUserFailed:                           {Status: 409, Message: "message", Typed: true, Sender: true},
 		CodeCodeArtifactUserPending:                          {Status: 409, Message: "message", Typed: true, Sender: true},
@@ -157,6 +194,7 @@ func errorTable() map[string]wire.ErrorInfo {
 		CodeNoPublishedVersion:                               {Status: 400, Message: "Message", Typed: true, Sender: true},
 		CodePolicyLengthExceeded:                             {Status: 400, Message: "message", Typed: true, Sender: true},
 		CodePreconditionFailed:                               {Status: 412, Message: "message", Typed: true, Sender: true},
+		CodeProvisionedConcurrencyConfigNotFound:             {Status: 404, Message: "message", Typed: true, Sender: true},
 		CodePublicPolicy:                                     {Status: 400, Message: "Message", Typed: true, Sender: true},
 		CodeRecursiveInvocation:                              {Status: 400, Message: "Message", Typed: true, Sender: true},
 		CodeRequestTooLarge:                                  {Status: 413, Message: "message", Typed: true, Sender: true},
@@ -295,6 +333,55 @@ func (v *AddPermissionOutput) Walk(w wire.Walker) {
 	w.Member(0, &v.Statement)
 }
 
+// AliasConfiguration is the shape AliasConfiguration of the model.
+type AliasConfiguration struct {
+	AliasArn        *string
+	Description     *string
+	FunctionVersion *string
+	Name            *string
+	RevisionId      *string
+	RoutingConfig   *AliasRoutingConfiguration
+}
+
+var shapeAliasConfiguration = wire.Shape{Name: "AliasConfiguration", Members: []wire.Member{
+	{Name: "AliasArn", Type: wire.TypeString},
+	{Name: "Description", Type: wire.TypeString},
+	{Name: "FunctionVersion", Type: wire.TypeString},
+	{Name: "Name", Type: wire.TypeString},
+	{Name: "RevisionId", Type: wire.TypeString},
+	{Name: "RoutingConfig", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*AliasConfiguration) Shape() *wire.Shape { return &shapeAliasConfiguration }
+
+// Walk shows the members to the codec.
+func (v *AliasConfiguration) Walk(w wire.Walker) {
+	w.Member(0, &v.AliasArn)
+	w.Member(1, &v.Description)
+	w.Member(2, &v.FunctionVersion)
+	w.Member(3, &v.Name)
+	w.Member(4, &v.RevisionId)
+	w.Member(5, wire.Ptr(&v.RoutingConfig))
+}
+
+// AliasRoutingConfiguration is the shape AliasRoutingConfiguration of the model.
+type AliasRoutingConfiguration struct {
+	AdditionalVersionWeights map[string]float64
+}
+
+var shapeAliasRoutingConfiguration = wire.Shape{Name: "AliasRoutingConfiguration", Members: []wire.Member{
+	{Name: "AdditionalVersionWeights", Type: wire.TypeMap, Key: &wire.Member{Type: wire.TypeString}, Elem: &wire.Member{Type: wire.TypeDouble}},
+}}
+
+// Shape describes the structure to the codec.
+func (*AliasRoutingConfiguration) Shape() *wire.Shape { return &shapeAliasRoutingConfiguration }
+
+// Walk shows the members to the codec.
+func (v *AliasRoutingConfiguration) Walk(w wire.Walker) {
+	w.Member(0, wire.MapOf(&v.AdditionalVersionWeights, nil))
+}
+
 // CapacityProviderConfig is the shape CapacityProviderConfig of the model.
 type CapacityProviderConfig struct {
 	LambdaManagedInstancesCapacityProviderConfig *LambdaManagedInstancesCapacityProviderConfig // required
@@ -359,6 +446,35 @@ func (v *Cors) Walk(w wire.Walker) {
 	w.Member(3, wire.ListOf(&v.AllowOrigins, nil))
 	w.Member(4, wire.ListOf(&v.ExposeHeaders, nil))
 	w.Member(5, &v.MaxAge)
+}
+
+// CreateAliasInput is the shape CreateAliasRequest of the model.
+type CreateAliasInput struct {
+	Description     *string
+	FunctionName    *string // required
+	FunctionVersion *string // required
+	Name            *string // required
+	RoutingConfig   *AliasRoutingConfiguration
+}
+
+var shapeCreateAliasInput = wire.Shape{Name: "CreateAliasRequest", Members: []wire.Member{
+	{Name: "Description", Type: wire.TypeString},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "FunctionVersion", Type: wire.TypeString, Required: true},
+	{Name: "Name", Type: wire.TypeString, Required: true},
+	{Name: "RoutingConfig", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*CreateAliasInput) Shape() *wire.Shape { return &shapeCreateAliasInput }
+
+// Walk shows the members to the codec.
+func (v *CreateAliasInput) Walk(w wire.Walker) {
+	w.Member(0, &v.Description)
+	w.Member(1, &v.FunctionName)
+	w.Member(2, &v.FunctionVersion)
+	w.Member(3, &v.Name)
+	w.Member(4, wire.Ptr(&v.RoutingConfig))
 }
 
 // CreateFunctionInput is the shape CreateFunctionRequest of the model.
@@ -537,6 +653,45 @@ func (v *DeadLetterConfig) Walk(w wire.Walker) {
 	w.Member(0, &v.TargetArn)
 }
 
+// DeleteAliasInput is the shape DeleteAliasRequest of the model.
+type DeleteAliasInput struct {
+	FunctionName *string // required
+	Name         *string // required
+}
+
+var shapeDeleteAliasInput = wire.Shape{Name: "DeleteAliasRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Name", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*DeleteAliasInput) Shape() *wire.Shape { return &shapeDeleteAliasInput }
+
+// Walk shows the members to the codec.
+func (v *DeleteAliasInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Name)
+}
+
+// DeleteFunctionConcurrencyInput is the shape DeleteFunctionConcurrencyRequest of the model.
+type DeleteFunctionConcurrencyInput struct {
+	FunctionName *string // required
+}
+
+var shapeDeleteFunctionConcurrencyInput = wire.Shape{Name: "DeleteFunctionConcurrencyRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*DeleteFunctionConcurrencyInput) Shape() *wire.Shape {
+	return &shapeDeleteFunctionConcurrencyInput
+}
+
+// Walk shows the members to the codec.
+func (v *DeleteFunctionConcurrencyInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+}
+
 // DeleteFunctionInput is the shape DeleteFunctionRequest of the model.
 type DeleteFunctionInput struct {
 	FunctionName *string // required
@@ -590,6 +745,28 @@ func (*DeleteFunctionUrlConfigInput) Shape() *wire.Shape { return &shapeDeleteFu
 
 // Walk shows the members to the codec.
 func (v *DeleteFunctionUrlConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+}
+
+// DeleteProvisionedConcurrencyConfigInput is the shape DeleteProvisionedConcurrencyConfigRequest of the model.
+type DeleteProvisionedConcurrencyConfigInput struct {
+	FunctionName *string // required
+	Qualifier    *string // required
+}
+
+var shapeDeleteProvisionedConcurrencyConfigInput = wire.Shape{Name: "DeleteProvisionedConcurrencyConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*DeleteProvisionedConcurrencyConfigInput) Shape() *wire.Shape {
+	return &shapeDeleteProvisionedConcurrencyConfigInput
+}
+
+// Walk shows the members to the codec.
+func (v *DeleteProvisionedConcurrencyConfigInput) Walk(w wire.Walker) {
 	w.Member(0, &v.FunctionName)
 	w.Member(1, &v.Qualifier)
 }
@@ -955,6 +1132,26 @@ func (v *FunctionConfiguration) Walk(w wire.Walker) {
 	w.Member(39, wire.Ptr(&v.VpcConfig))
 }
 
+// FunctionScalingConfig is the shape FunctionScalingConfig of the model.
+type FunctionScalingConfig struct {
+	MaxExecutionEnvironments *int32
+	MinExecutionEnvironments *int32
+}
+
+var shapeFunctionScalingConfig = wire.Shape{Name: "FunctionScalingConfig", Members: []wire.Member{
+	{Name: "MaxExecutionEnvironments", Type: wire.TypeInteger},
+	{Name: "MinExecutionEnvironments", Type: wire.TypeInteger},
+}}
+
+// Shape describes the structure to the codec.
+func (*FunctionScalingConfig) Shape() *wire.Shape { return &shapeFunctionScalingConfig }
+
+// Walk shows the members to the codec.
+func (v *FunctionScalingConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.MaxExecutionEnvironments)
+	w.Member(1, &v.MinExecutionEnvironments)
+}
+
 // FunctionUrlConfig is the shape FunctionUrlConfig of the model.
 type FunctionUrlConfig struct {
 	AuthType         string // required; one of FunctionUrlAuthType
@@ -1020,6 +1217,60 @@ func (*GetAccountSettingsOutput) Shape() *wire.Shape { return &shapeGetAccountSe
 func (v *GetAccountSettingsOutput) Walk(w wire.Walker) {
 	w.Member(0, wire.Ptr(&v.AccountLimit))
 	w.Member(1, wire.Ptr(&v.AccountUsage))
+}
+
+// GetAliasInput is the shape GetAliasRequest of the model.
+type GetAliasInput struct {
+	FunctionName *string // required
+	Name         *string // required
+}
+
+var shapeGetAliasInput = wire.Shape{Name: "GetAliasRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Name", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetAliasInput) Shape() *wire.Shape { return &shapeGetAliasInput }
+
+// Walk shows the members to the codec.
+func (v *GetAliasInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Name)
+}
+
+// GetFunctionConcurrencyInput is the shape GetFunctionConcurrencyRequest of the model.
+type GetFunctionConcurrencyInput struct {
+	FunctionName *string // required
+}
+
+var shapeGetFunctionConcurrencyInput = wire.Shape{Name: "GetFunctionConcurrencyRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionConcurrencyInput) Shape() *wire.Shape { return &shapeGetFunctionConcurrencyInput }
+
+// Walk shows the members to the codec.
+func (v *GetFunctionConcurrencyInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+}
+
+// GetFunctionConcurrencyOutput is the shape GetFunctionConcurrencyResponse of the model.
+type GetFunctionConcurrencyOutput struct {
+	ReservedConcurrentExecutions *int32
+}
+
+var shapeGetFunctionConcurrencyOutput = wire.Shape{Name: "GetFunctionConcurrencyResponse", Members: []wire.Member{
+	{Name: "ReservedConcurrentExecutions", Type: wire.TypeInteger},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionConcurrencyOutput) Shape() *wire.Shape { return &shapeGetFunctionConcurrencyOutput }
+
+// Walk shows the members to the codec.
+func (v *GetFunctionConcurrencyOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.ReservedConcurrentExecutions)
 }
 
 // GetFunctionConfigurationInput is the shape GetFunctionConfigurationRequest of the model.
@@ -1089,6 +1340,51 @@ func (v *GetFunctionOutput) Walk(w wire.Walker) {
 	w.Member(2, wire.Ptr(&v.Configuration))
 	w.Member(3, wire.MapOf(&v.Tags, nil))
 	w.Member(4, wire.Ptr(&v.TagsError))
+}
+
+// GetFunctionScalingConfigInput is the shape GetFunctionScalingConfigRequest of the model.
+type GetFunctionScalingConfigInput struct {
+	FunctionName *string // required
+	Qualifier    *string // required
+}
+
+var shapeGetFunctionScalingConfigInput = wire.Shape{Name: "GetFunctionScalingConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionScalingConfigInput) Shape() *wire.Shape { return &shapeGetFunctionScalingConfigInput }
+
+// Walk shows the members to the codec.
+func (v *GetFunctionScalingConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+}
+
+// GetFunctionScalingConfigOutput is the shape GetFunctionScalingConfigResponse of the model.
+type GetFunctionScalingConfigOutput struct {
+	AppliedFunctionScalingConfig   *FunctionScalingConfig
+	FunctionArn                    *string
+	RequestedFunctionScalingConfig *FunctionScalingConfig
+}
+
+var shapeGetFunctionScalingConfigOutput = wire.Shape{Name: "GetFunctionScalingConfigResponse", Members: []wire.Member{
+	{Name: "AppliedFunctionScalingConfig", Type: wire.TypeStructure},
+	{Name: "FunctionArn", Type: wire.TypeString},
+	{Name: "RequestedFunctionScalingConfig", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionScalingConfigOutput) Shape() *wire.Shape {
+	return &shapeGetFunctionScalingConfigOutput
+}
+
+// Walk shows the members to the codec.
+func (v *GetFunctionScalingConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.AppliedFunctionScalingConfig))
+	w.Member(1, &v.FunctionArn)
+	w.Member(2, wire.Ptr(&v.RequestedFunctionScalingConfig))
 }
 
 // GetFunctionUrlConfigInput is the shape GetFunctionUrlConfigRequest of the model.
@@ -1184,6 +1480,62 @@ func (*GetPolicyOutput) Shape() *wire.Shape { return &shapeGetPolicyOutput }
 func (v *GetPolicyOutput) Walk(w wire.Walker) {
 	w.Member(0, &v.Policy)
 	w.Member(1, &v.RevisionId)
+}
+
+// GetProvisionedConcurrencyConfigInput is the shape GetProvisionedConcurrencyConfigRequest of the model.
+type GetProvisionedConcurrencyConfigInput struct {
+	FunctionName *string // required
+	Qualifier    *string // required
+}
+
+var shapeGetProvisionedConcurrencyConfigInput = wire.Shape{Name: "GetProvisionedConcurrencyConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetProvisionedConcurrencyConfigInput) Shape() *wire.Shape {
+	return &shapeGetProvisionedConcurrencyConfigInput
+}
+
+// Walk shows the members to the codec.
+func (v *GetProvisionedConcurrencyConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+}
+
+// GetProvisionedConcurrencyConfigOutput is the shape GetProvisionedConcurrencyConfigResponse of the model.
+type GetProvisionedConcurrencyConfigOutput struct {
+	AllocatedProvisionedConcurrentExecutions *int32
+	AvailableProvisionedConcurrentExecutions *int32
+	LastModified                             *string
+	RequestedProvisionedConcurrentExecutions *int32
+	Status                                   string // one of ProvisionedConcurrencyStatusEnum
+	StatusReason                             *string
+}
+
+var shapeGetProvisionedConcurrencyConfigOutput = wire.Shape{Name: "GetProvisionedConcurrencyConfigResponse", Members: []wire.Member{
+	{Name: "AllocatedProvisionedConcurrentExecutions", Type: wire.TypeInteger},
+	{Name: "AvailableProvisionedConcurrentExecutions", Type: wire.TypeInteger},
+	{Name: "LastModified", Type: wire.TypeString},
+	{Name: "RequestedProvisionedConcurrentExecutions", Type: wire.TypeInteger},
+	{Name: "Status", Type: wire.TypeString},
+	{Name: "StatusReason", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetProvisionedConcurrencyConfigOutput) Shape() *wire.Shape {
+	return &shapeGetProvisionedConcurrencyConfigOutput
+}
+
+// Walk shows the members to the codec.
+func (v *GetProvisionedConcurrencyConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.AllocatedProvisionedConcurrentExecutions)
+	w.Member(1, &v.AvailableProvisionedConcurrentExecutions)
+	w.Member(2, &v.LastModified)
+	w.Member(3, &v.RequestedProvisionedConcurrentExecutions)
+	w.Member(4, &v.Status)
+	w.Member(5, &v.StatusReason)
 }
 
 // ImageConfig is the shape ImageConfig of the model.
@@ -1319,6 +1671,133 @@ func (v *InvokeOutput) Walk(w wire.Walker) {
 	w.Member(5, &v.StatusCode)
 }
 
+// InvokeResponseStreamUpdate is the shape InvokeResponseStreamUpdate of the model.
+type InvokeResponseStreamUpdate struct {
+	Payload []byte
+}
+
+var shapeInvokeResponseStreamUpdate = wire.Shape{Name: "InvokeResponseStreamUpdate", Members: []wire.Member{
+	{Name: "Payload", Type: wire.TypeBlob, Loc: wire.InPayload},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeResponseStreamUpdate) Shape() *wire.Shape { return &shapeInvokeResponseStreamUpdate }
+
+// Walk shows the members to the codec.
+func (v *InvokeResponseStreamUpdate) Walk(w wire.Walker) {
+	w.Member(0, &v.Payload)
+}
+
+// InvokeWithResponseStreamCompleteEvent is the shape InvokeWithResponseStreamCompleteEvent of the model.
+type InvokeWithResponseStreamCompleteEvent struct {
+	ErrorCode    *string
+	ErrorDetails *string
+	LogResult    *string
+}
+
+var shapeInvokeWithResponseStreamCompleteEvent = wire.Shape{Name: "InvokeWithResponseStreamCompleteEvent", Members: []wire.Member{
+	{Name: "ErrorCode", Type: wire.TypeString},
+	{Name: "ErrorDetails", Type: wire.TypeString},
+	{Name: "LogResult", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeWithResponseStreamCompleteEvent) Shape() *wire.Shape {
+	return &shapeInvokeWithResponseStreamCompleteEvent
+}
+
+// Walk shows the members to the codec.
+func (v *InvokeWithResponseStreamCompleteEvent) Walk(w wire.Walker) {
+	w.Member(0, &v.ErrorCode)
+	w.Member(1, &v.ErrorDetails)
+	w.Member(2, &v.LogResult)
+}
+
+// InvokeWithResponseStreamInput is the shape InvokeWithResponseStreamRequest of the model.
+type InvokeWithResponseStreamInput struct {
+	ClientContext  *string
+	FunctionName   *string // required
+	InvocationType string  // one of ResponseStreamingInvocationType
+	LogType        string  // one of LogType
+	Payload        []byte
+	Qualifier      *string
+	TenantId       *string
+}
+
+var shapeInvokeWithResponseStreamInput = wire.Shape{Name: "InvokeWithResponseStreamRequest", Members: []wire.Member{
+	{Name: "ClientContext", Wire: "X-Amz-Client-Context", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "InvocationType", Wire: "X-Amz-Invocation-Type", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "LogType", Wire: "X-Amz-Log-Type", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "Payload", Type: wire.TypeBlob, Loc: wire.InPayload},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "TenantId", Wire: "X-Amz-Tenant-Id", Type: wire.TypeString, Loc: wire.InHeader},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeWithResponseStreamInput) Shape() *wire.Shape { return &shapeInvokeWithResponseStreamInput }
+
+// Walk shows the members to the codec.
+func (v *InvokeWithResponseStreamInput) Walk(w wire.Walker) {
+	w.Member(0, &v.ClientContext)
+	w.Member(1, &v.FunctionName)
+	w.Member(2, &v.InvocationType)
+	w.Member(3, &v.LogType)
+	w.Member(4, &v.Payload)
+	w.Member(5, &v.Qualifier)
+	w.Member(6, &v.TenantId)
+}
+
+// InvokeWithResponseStreamOutput is the shape InvokeWithResponseStreamResponse of the model.
+type InvokeWithResponseStreamOutput struct {
+	EventStream               wire.EventStream
+	ExecutedVersion           *string
+	ResponseStreamContentType *string
+	StatusCode                *int32
+}
+
+var shapeInvokeWithResponseStreamOutput = wire.Shape{Name: "InvokeWithResponseStreamResponse", Members: []wire.Member{
+	{Name: "EventStream", Type: wire.TypeEvents, Loc: wire.InPayload},
+	{Name: "ExecutedVersion", Wire: "X-Amz-Executed-Version", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "ResponseStreamContentType", Wire: "Content-Type", Type: wire.TypeString, Loc: wire.InHeader},
+	{Name: "StatusCode", Type: wire.TypeInteger, Loc: wire.InStatus},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeWithResponseStreamOutput) Shape() *wire.Shape {
+	return &shapeInvokeWithResponseStreamOutput
+}
+
+// Walk shows the members to the codec.
+func (v *InvokeWithResponseStreamOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.EventStream)
+	w.Member(1, &v.ExecutedVersion)
+	w.Member(2, &v.ResponseStreamContentType)
+	w.Member(3, &v.StatusCode)
+}
+
+// InvokeWithResponseStreamResponseEvent is the shape InvokeWithResponseStreamResponseEvent of the model.
+type InvokeWithResponseStreamResponseEvent struct {
+	InvokeComplete *InvokeWithResponseStreamCompleteEvent
+	PayloadChunk   *InvokeResponseStreamUpdate
+}
+
+var shapeInvokeWithResponseStreamResponseEvent = wire.Shape{Name: "InvokeWithResponseStreamResponseEvent", Members: []wire.Member{
+	{Name: "InvokeComplete", Type: wire.TypeStructure},
+	{Name: "PayloadChunk", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*InvokeWithResponseStreamResponseEvent) Shape() *wire.Shape {
+	return &shapeInvokeWithResponseStreamResponseEvent
+}
+
+// Walk shows the members to the codec.
+func (v *InvokeWithResponseStreamResponseEvent) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.InvokeComplete))
+	w.Member(1, wire.Ptr(&v.PayloadChunk))
+}
+
 // LambdaManagedInstancesCapacityProviderConfig is the shape LambdaManagedInstancesCapacityProviderConfig of the model.
 type LambdaManagedInstancesCapacityProviderConfig struct {
 	CapacityProviderArn                   *string // required
@@ -1368,6 +1847,52 @@ func (v *Layer) Walk(w wire.Walker) {
 	w.Member(1, &v.CodeSize)
 	w.Member(2, &v.SigningJobArn)
 	w.Member(3, &v.SigningProfileVersionArn)
+}
+
+// ListAliasesInput is the shape ListAliasesRequest of the model.
+type ListAliasesInput struct {
+	FunctionName    *string // required
+	FunctionVersion *string
+	Marker          *string
+	MaxItems        *int32
+}
+
+var shapeListAliasesInput = wire.Shape{Name: "ListAliasesRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "FunctionVersion", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "Marker", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "MaxItems", Type: wire.TypeInteger, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListAliasesInput) Shape() *wire.Shape { return &shapeListAliasesInput }
+
+// Walk shows the members to the codec.
+func (v *ListAliasesInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.FunctionVersion)
+	w.Member(2, &v.Marker)
+	w.Member(3, &v.MaxItems)
+}
+
+// ListAliasesOutput is the shape ListAliasesResponse of the model.
+type ListAliasesOutput struct {
+	Aliases    []AliasConfiguration
+	NextMarker *string
+}
+
+var shapeListAliasesOutput = wire.Shape{Name: "ListAliasesResponse", Members: []wire.Member{
+	{Name: "Aliases", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "NextMarker", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListAliasesOutput) Shape() *wire.Shape { return &shapeListAliasesOutput }
+
+// Walk shows the members to the codec.
+func (v *ListAliasesOutput) Walk(w wire.Walker) {
+	w.Member(0, wire.ListOf(&v.Aliases, nil))
+	w.Member(1, &v.NextMarker)
 }
 
 // ListFunctionUrlConfigsInput is the shape ListFunctionUrlConfigsRequest of the model.
@@ -1459,6 +1984,53 @@ func (v *ListFunctionsOutput) Walk(w wire.Walker) {
 	w.Member(1, &v.NextMarker)
 }
 
+// ListProvisionedConcurrencyConfigsInput is the shape ListProvisionedConcurrencyConfigsRequest of the model.
+type ListProvisionedConcurrencyConfigsInput struct {
+	FunctionName *string // required
+	Marker       *string
+	MaxItems     *int32
+}
+
+var shapeListProvisionedConcurrencyConfigsInput = wire.Shape{Name: "ListProvisionedConcurrencyConfigsRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Marker", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "MaxItems", Type: wire.TypeInteger, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListProvisionedConcurrencyConfigsInput) Shape() *wire.Shape {
+	return &shapeListProvisionedConcurrencyConfigsInput
+}
+
+// Walk shows the members to the codec.
+func (v *ListProvisionedConcurrencyConfigsInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Marker)
+	w.Member(2, &v.MaxItems)
+}
+
+// ListProvisionedConcurrencyConfigsOutput is the shape ListProvisionedConcurrencyConfigsResponse of the model.
+type ListProvisionedConcurrencyConfigsOutput struct {
+	NextMarker                    *string
+	ProvisionedConcurrencyConfigs []ProvisionedConcurrencyConfigListItem
+}
+
+var shapeListProvisionedConcurrencyConfigsOutput = wire.Shape{Name: "ListProvisionedConcurrencyConfigsResponse", Members: []wire.Member{
+	{Name: "NextMarker", Type: wire.TypeString},
+	{Name: "ProvisionedConcurrencyConfigs", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListProvisionedConcurrencyConfigsOutput) Shape() *wire.Shape {
+	return &shapeListProvisionedConcurrencyConfigsOutput
+}
+
+// Walk shows the members to the codec.
+func (v *ListProvisionedConcurrencyConfigsOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.NextMarker)
+	w.Member(1, wire.ListOf(&v.ProvisionedConcurrencyConfigs, nil))
+}
+
 // ListTagsInput is the shape ListTagsRequest of the model.
 type ListTagsInput struct {
 	Resource *string // required
@@ -1493,6 +2065,49 @@ func (v *ListTagsOutput) Walk(w wire.Walker) {
 	w.Member(0, wire.MapOf(&v.Tags, nil))
 }
 
+// ListVersionsByFunctionInput is the shape ListVersionsByFunctionRequest of the model.
+type ListVersionsByFunctionInput struct {
+	FunctionName *string // required
+	Marker       *string
+	MaxItems     *int32
+}
+
+var shapeListVersionsByFunctionInput = wire.Shape{Name: "ListVersionsByFunctionRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Marker", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "MaxItems", Type: wire.TypeInteger, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListVersionsByFunctionInput) Shape() *wire.Shape { return &shapeListVersionsByFunctionInput }
+
+// Walk shows the members to the codec.
+func (v *ListVersionsByFunctionInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Marker)
+	w.Member(2, &v.MaxItems)
+}
+
+// ListVersionsByFunctionOutput is the shape ListVersionsByFunctionResponse of the model.
+type ListVersionsByFunctionOutput struct {
+	NextMarker *string
+	Versions   []FunctionConfiguration
+}
+
+var shapeListVersionsByFunctionOutput = wire.Shape{Name: "ListVersionsByFunctionResponse", Members: []wire.Member{
+	{Name: "NextMarker", Type: wire.TypeString},
+	{Name: "Versions", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListVersionsByFunctionOutput) Shape() *wire.Shape { return &shapeListVersionsByFunctionOutput }
+
+// Walk shows the members to the codec.
+func (v *ListVersionsByFunctionOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.NextMarker)
+	w.Member(1, wire.ListOf(&v.Versions, nil))
+}
+
 // LoggingConfig is the shape LoggingConfig of the model.
 type LoggingConfig struct {
 	ApplicationLogLevel string // one of ApplicationLogLevel
@@ -1517,6 +2132,193 @@ func (v *LoggingConfig) Walk(w wire.Walker) {
 	w.Member(1, &v.LogFormat)
 	w.Member(2, &v.LogGroup)
 	w.Member(3, &v.SystemLogLevel)
+}
+
+// ProvisionedConcurrencyConfigListItem is the shape ProvisionedConcurrencyConfigListItem of the model.
+type ProvisionedConcurrencyConfigListItem struct {
+	AllocatedProvisionedConcurrentExecutions *int32
+	AvailableProvisionedConcurrentExecutions *int32
+	FunctionArn                              *string
+	LastModified                             *string
+	RequestedProvisionedConcurrentExecutions *int32
+	Status                                   string // one of ProvisionedConcurrencyStatusEnum
+	StatusReason                             *string
+}
+
+var shapeProvisionedConcurrencyConfigListItem = wire.Shape{Name: "ProvisionedConcurrencyConfigListItem", Members: []wire.Member{
+	{Name: "AllocatedProvisionedConcurrentExecutions", Type: wire.TypeInteger},
+	{Name: "AvailableProvisionedConcurrentExecutions", Type: wire.TypeInteger},
+	{Name: "FunctionArn", Type: wire.TypeString},
+	{Name: "LastModified", Type: wire.TypeString},
+	{Name: "RequestedProvisionedConcurrentExecutions", Type: wire.TypeInteger},
+	{Name: "Status", Type: wire.TypeString},
+	{Name: "StatusReason", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*ProvisionedConcurrencyConfigListItem) Shape() *wire.Shape {
+	return &shapeProvisionedConcurrencyConfigListItem
+}
+
+// Walk shows the members to the codec.
+func (v *ProvisionedConcurrencyConfigListItem) Walk(w wire.Walker) {
+	w.Member(0, &v.AllocatedProvisionedConcurrentExecutions)
+	w.Member(1, &v.AvailableProvisionedConcurrentExecutions)
+	w.Member(2, &v.FunctionArn)
+	w.Member(3, &v.LastModified)
+	w.Member(4, &v.RequestedProvisionedConcurrentExecutions)
+	w.Member(5, &v.Status)
+	w.Member(6, &v.StatusReason)
+}
+
+// PublishVersionInput is the shape PublishVersionRequest of the model.
+type PublishVersionInput struct {
+	CodeSha256   *string
+	Description  *string
+	FunctionName *string // required
+	PublishTo    string  // one of FunctionVersionLatestPublished
+	RevisionId   *string
+}
+
+var shapePublishVersionInput = wire.Shape{Name: "PublishVersionRequest", Members: []wire.Member{
+	{Name: "CodeSha256", Type: wire.TypeString},
+	{Name: "Description", Type: wire.TypeString},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "PublishTo", Type: wire.TypeString},
+	{Name: "RevisionId", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*PublishVersionInput) Shape() *wire.Shape { return &shapePublishVersionInput }
+
+// Walk shows the members to the codec.
+func (v *PublishVersionInput) Walk(w wire.Walker) {
+	w.Member(0, &v.CodeSha256)
+	w.Member(1, &v.Description)
+	w.Member(2, &v.FunctionName)
+	w.Member(3, &v.PublishTo)
+	w.Member(4, &v.RevisionId)
+}
+
+// PutFunctionConcurrencyInput is the shape PutFunctionConcurrencyRequest of the model.
+type PutFunctionConcurrencyInput struct {
+	FunctionName                 *string // required
+	ReservedConcurrentExecutions *int32  // required
+}
+
+var shapePutFunctionConcurrencyInput = wire.Shape{Name: "PutFunctionConcurrencyRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "ReservedConcurrentExecutions", Type: wire.TypeInteger, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*PutFunctionConcurrencyInput) Shape() *wire.Shape { return &shapePutFunctionConcurrencyInput }
+
+// Walk shows the members to the codec.
+func (v *PutFunctionConcurrencyInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.ReservedConcurrentExecutions)
+}
+
+// PutFunctionScalingConfigInput is the shape PutFunctionScalingConfigRequest of the model.
+type PutFunctionScalingConfigInput struct {
+	FunctionName          *string // required
+	FunctionScalingConfig *FunctionScalingConfig
+	Qualifier             *string // required
+}
+
+var shapePutFunctionScalingConfigInput = wire.Shape{Name: "PutFunctionScalingConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "FunctionScalingConfig", Type: wire.TypeStructure},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*PutFunctionScalingConfigInput) Shape() *wire.Shape { return &shapePutFunctionScalingConfigInput }
+
+// Walk shows the members to the codec.
+func (v *PutFunctionScalingConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, wire.Ptr(&v.FunctionScalingConfig))
+	w.Member(2, &v.Qualifier)
+}
+
+// PutFunctionScalingConfigOutput is the shape PutFunctionScalingConfigResponse of the model.
+type PutFunctionScalingConfigOutput struct {
+	FunctionState string // one of State
+}
+
+var shapePutFunctionScalingConfigOutput = wire.Shape{Name: "PutFunctionScalingConfigResponse", Members: []wire.Member{
+	{Name: "FunctionState", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*PutFunctionScalingConfigOutput) Shape() *wire.Shape {
+	return &shapePutFunctionScalingConfigOutput
+}
+
+// Walk shows the members to the codec.
+func (v *PutFunctionScalingConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionState)
+}
+
+// PutProvisionedConcurrencyConfigInput is the shape PutProvisionedConcurrencyConfigRequest of the model.
+type PutProvisionedConcurrencyConfigInput struct {
+	FunctionName                    *string // required
+	ProvisionedConcurrentExecutions *int32  // required
+	Qualifier                       *string // required
+}
+
+var shapePutProvisionedConcurrencyConfigInput = wire.Shape{Name: "PutProvisionedConcurrencyConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "ProvisionedConcurrentExecutions", Type: wire.TypeInteger, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*PutProvisionedConcurrencyConfigInput) Shape() *wire.Shape {
+	return &shapePutProvisionedConcurrencyConfigInput
+}
+
+// Walk shows the members to the codec.
+func (v *PutProvisionedConcurrencyConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.ProvisionedConcurrentExecutions)
+	w.Member(2, &v.Qualifier)
+}
+
+// PutProvisionedConcurrencyConfigOutput is the shape PutProvisionedConcurrencyConfigResponse of the model.
+type PutProvisionedConcurrencyConfigOutput struct {
+	AllocatedProvisionedConcurrentExecutions *int32
+	AvailableProvisionedConcurrentExecutions *int32
+	LastModified                             *string
+	RequestedProvisionedConcurrentExecutions *int32
+	Status                                   string // one of ProvisionedConcurrencyStatusEnum
+	StatusReason                             *string
+}
+
+var shapePutProvisionedConcurrencyConfigOutput = wire.Shape{Name: "PutProvisionedConcurrencyConfigResponse", Members: []wire.Member{
+	{Name: "AllocatedProvisionedConcurrentExecutions", Type: wire.TypeInteger},
+	{Name: "AvailableProvisionedConcurrentExecutions", Type: wire.TypeInteger},
+	{Name: "LastModified", Type: wire.TypeString},
+	{Name: "RequestedProvisionedConcurrentExecutions", Type: wire.TypeInteger},
+	{Name: "Status", Type: wire.TypeString},
+	{Name: "StatusReason", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*PutProvisionedConcurrencyConfigOutput) Shape() *wire.Shape {
+	return &shapePutProvisionedConcurrencyConfigOutput
+}
+
+// Walk shows the members to the codec.
+func (v *PutProvisionedConcurrencyConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.AllocatedProvisionedConcurrentExecutions)
+	w.Member(1, &v.AvailableProvisionedConcurrentExecutions)
+	w.Member(2, &v.LastModified)
+	w.Member(3, &v.RequestedProvisionedConcurrentExecutions)
+	w.Member(4, &v.Status)
+	w.Member(5, &v.StatusReason)
 }
 
 // RemovePermissionInput is the shape RemovePermissionRequest of the model.
@@ -1790,6 +2592,38 @@ func (v *UntagResourceInput) Walk(w wire.Walker) {
 	w.Member(1, wire.ListOf(&v.TagKeys, nil))
 }
 
+// UpdateAliasInput is the shape UpdateAliasRequest of the model.
+type UpdateAliasInput struct {
+	Description     *string
+	FunctionName    *string // required
+	FunctionVersion *string
+	Name            *string // required
+	RevisionId      *string
+	RoutingConfig   *AliasRoutingConfiguration
+}
+
+var shapeUpdateAliasInput = wire.Shape{Name: "UpdateAliasRequest", Members: []wire.Member{
+	{Name: "Description", Type: wire.TypeString},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "FunctionVersion", Type: wire.TypeString},
+	{Name: "Name", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "RevisionId", Type: wire.TypeString},
+	{Name: "RoutingConfig", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*UpdateAliasInput) Shape() *wire.Shape { return &shapeUpdateAliasInput }
+
+// Walk shows the members to the codec.
+func (v *UpdateAliasInput) Walk(w wire.Walker) {
+	w.Member(0, &v.Description)
+	w.Member(1, &v.FunctionName)
+	w.Member(2, &v.FunctionVersion)
+	w.Member(3, &v.Name)
+	w.Member(4, &v.RevisionId)
+	w.Member(5, wire.Ptr(&v.RoutingConfig))
+}
+
 // UpdateFunctionCodeInput is the shape UpdateFunctionCodeRequest of the model.
 type UpdateFunctionCodeInput struct {
 	Architectures       []string
@@ -2037,11 +2871,40 @@ func (v *VpcConfigResponse) Walk(w wire.Walker) {
 
 // Inputs and outputs that have a name of their own.
 type (
+	CreateAliasOutput                 = AliasConfiguration
 	CreateFunctionOutput              = FunctionConfiguration
+	GetAliasOutput                    = AliasConfiguration
 	GetFunctionConfigurationOutput    = FunctionConfiguration
+	PublishVersionOutput              = FunctionConfiguration
+	PutFunctionConcurrencyOutput      = Concurrency
+	UpdateAliasOutput                 = AliasConfiguration
 	UpdateFunctionCodeOutput          = FunctionConfiguration
 	UpdateFunctionConfigurationOutput = FunctionConfiguration
 )
+
+// DeleteAliasOutput is empty.
+type DeleteAliasOutput struct{}
+
+var shapeDeleteAliasOutput = wire.Shape{Name: "DeleteAliasOutput"}
+
+// Shape describes the structure to the codec.
+func (*DeleteAliasOutput) Shape() *wire.Shape { return &shapeDeleteAliasOutput }
+
+// Walk shows the members to the codec: there are none.
+func (*DeleteAliasOutput) Walk(wire.Walker) {}
+
+// DeleteFunctionConcurrencyOutput is empty.
+type DeleteFunctionConcurrencyOutput struct{}
+
+var shapeDeleteFunctionConcurrencyOutput = wire.Shape{Name: "DeleteFunctionConcurrencyOutput"}
+
+// Shape describes the structure to the codec.
+func (*DeleteFunctionConcurrencyOutput) Shape() *wire.Shape {
+	return &shapeDeleteFunctionConcurrencyOutput
+}
+
+// Walk shows the members to the codec: there are none.
+func (*DeleteFunctionConcurrencyOutput) Walk(wire.Walker) {}
 
 // DeleteFunctionUrlConfigOutput is empty.
 type DeleteFunctionUrlConfigOutput struct{}
@@ -2053,6 +2916,19 @@ func (*DeleteFunctionUrlConfigOutput) Shape() *wire.Shape { return &shapeDeleteF
 
 // Walk shows the members to the codec: there are none.
 func (*DeleteFunctionUrlConfigOutput) Walk(wire.Walker) {}
+
+// DeleteProvisionedConcurrencyConfigOutput is empty.
+type DeleteProvisionedConcurrencyConfigOutput struct{}
+
+var shapeDeleteProvisionedConcurrencyConfigOutput = wire.Shape{Name: "DeleteProvisionedConcurrencyConfigOutput"}
+
+// Shape describes the structure to the codec.
+func (*DeleteProvisionedConcurrencyConfigOutput) Shape() *wire.Shape {
+	return &shapeDeleteProvisionedConcurrencyConfigOutput
+}
+
+// Walk shows the members to the codec: there are none.
+func (*DeleteProvisionedConcurrencyConfigOutput) Walk(wire.Walker) {}
 
 // RemovePermissionOutput is empty.
 type RemovePermissionOutput struct{}
@@ -2202,6 +3078,19 @@ const (
 const (
 	PackageTypeZip   = "Zip"
 	PackageTypeImage = "Image"
+)
+
+// Values of ProvisionedConcurrencyStatusEnum.
+const (
+	ProvisionedConcurrencyStatusEnumInProgress = "IN_PROGRESS"
+	ProvisionedConcurrencyStatusEnumReady      = "READY"
+	ProvisionedConcurrencyStatusEnumFailed     = "FAILED"
+)
+
+// Values of ResponseStreamingInvocationType.
+const (
+	ResponseStreamingInvocationTypeRequestResponse = "RequestResponse"
+	ResponseStreamingInvocationTypeDryRun          = "DryRun"
 )
 
 // Values of Runtime.

@@ -60,6 +60,11 @@ var members = map[function.Field]string{
 	function.FieldDescription:  "description",
 	function.FieldArchitecture: "architectures",
 	function.FieldTags:         "tags",
+	function.FieldAlias:        "name",
+	function.FieldReserved:     "reservedConcurrentExecutions",
+	function.FieldProvisioned:  "provisionedConcurrentExecutions",
+	function.FieldMinInstances: "functionScalingConfig.minExecutionEnvironments",
+	function.FieldMaxInstances: "functionScalingConfig.maxExecutionEnvironments",
 }
 
 // broken words the rules of functions that a request breaks: what Lambda's

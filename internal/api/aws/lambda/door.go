@@ -16,6 +16,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
 )
 
 // Invoker runs functions. Its errors are of the kinds of package errs.
@@ -24,8 +25,15 @@ type Invoker interface {
 	Check(r invoke.Request) error
 	// Sync runs a call and returns its answer, which may be the function's error.
 	Sync(ctx context.Context, r invoke.Request) (invoke.Result, error)
+	// Stream runs a call and passes its answer on to w while it is made.
+	Stream(ctx context.Context, r invoke.Request, w invoke.StreamWriter) (invoke.Result, error)
 	// Async accepts a call; when it returns nil the call is on disk.
 	Async(ctx context.Context, r invoke.Request) error
+}
+
+// Capacity tells how far the provisioning of a version's instances has come.
+type Capacity interface {
+	Ready(v *function.Version) sandbox.Readiness
 }
 
 // Options are what a Door is made of. All are required.
@@ -34,6 +42,7 @@ type Options struct {
 	Account     string // 12 digits
 	Functions   *function.Registry
 	Invoker     Invoker
+	Capacity    Capacity
 	Runtimes    []string // the names on offer, for error messages
 	Concurrency int      // calls that may run at one time
 	MaxSync     int64    // largest payload of a synchronous call, in bytes
@@ -75,6 +84,7 @@ func (d *Door) Service() *wire.Service {
 	s.Limit("UpdateFunctionCode", maxUpload, uploadTooLarge("UpdateFunctionCode"))
 	most := max(d.o.MaxSync, d.o.MaxAsync)
 	s.Limit("Invoke", most+invokeSlack, payloadTooLarge(d.o.MaxSync))
+	s.Limit("InvokeWithResponseStream", d.o.MaxSync+invokeSlack, payloadTooLarge(d.o.MaxSync))
 	return s
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/spine"
 )
 
@@ -66,14 +67,25 @@ func (i *invoker) Sync(_ context.Context, r invoke.Request) (invoke.Result, erro
 	return i.result, i.err
 }
 
+func (i *invoker) Stream(_ context.Context, r invoke.Request, _ invoke.StreamWriter) (invoke.Result, error) {
+	i.got = r
+	return i.result, i.err
+}
+
 func (i *invoker) Async(_ context.Context, r invoke.Request) error { i.got = r; return i.err }
 
 // rig is a door over a real registry.
 type rig struct {
 	*Door
-	gate    gate
-	invoker *invoker
+	gate     gate
+	invoker  *invoker
+	capacity *capacity
 }
+
+// capacity is a Capacity that answers as the test says.
+type capacity struct{ ready map[string]sandbox.Readiness } // by version
+
+func (c *capacity) Ready(v *function.Version) sandbox.Readiness { return c.ready[v.Version] }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
@@ -90,7 +102,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{gate: make(gate), invoker: &invoker{}}
+	r := &rig{gate: make(gate), invoker: &invoker{}, capacity: &capacity{}}
 	limits := function.DefaultLimits("amd64")
 	limits.MemoryMB = 4096
 	reg, err := function.Open(t.Context(), function.Options{
@@ -118,7 +130,7 @@ func newRig(t *testing.T) *rig {
 		}
 	})
 	r.Door = New(Options{
-		Region: "us-east-1", Account: "000000000000", Functions: reg, Invoker: r.invoker,
+		Region: "us-east-1", Account: "000000000000", Functions: reg, Invoker: r.invoker, Capacity: r.capacity,
 		Runtimes: []string{"python3.11", "python3.12"}, Concurrency: 1000,
 		MaxSync: 6 << 20, MaxAsync: 1 << 20, Log: slog.New(slog.DiscardHandler),
 		URLs: urls, URL: func(id string) string { return "http://" + id + ".fn.localhost/" }, Policies: policies,
@@ -304,7 +316,7 @@ func TestCreateRefusals(t *testing.T) {
 		"layers":        {func(in *CreateFunctionInput) { in.Layers = []string{"arn"} }, CodeInvalidParameterValue, "Layers"},
 		"network":       {func(in *CreateFunctionInput) { in.VpcConfig = &VpcConfig{SubnetIds: []string{"subnet-1"}} }, CodeInvalidParameterValue, "VpcConfig"},
 		"log group":     {func(in *CreateFunctionInput) { in.LoggingConfig = &LoggingConfig{LogGroup: new("mine")} }, CodeInvalidParameterValue, "/aws/lambda/"},
-		"publish":       {func(in *CreateFunctionInput) { in.Publish = new(true) }, CodeInvalidParameterValue, "Publish"},
+		"publish to":    {func(in *CreateFunctionInput) { in.PublishTo = "LATEST_PUBLISHED" }, CodeInvalidParameterValue, "PublishTo"},
 		"other machine": {func(in *CreateFunctionInput) { in.Architectures = []string{"arm64"} }, CodeInvalidParameterValue, "can't run arm64"},
 		"architecture":  {func(in *CreateFunctionInput) { in.Architectures = []string{"z80"} }, codeValidation, "Value 'z80' at 'architectures'" + enum + "x86_64, arm64]"},
 		"reserved tag":  {func(in *CreateFunctionInput) { in.Tags = map[string]string{"aws:x": ""} }, CodeInvalidParameterValue, "aws:"},

@@ -53,6 +53,9 @@ var reasons = map[string]func(d *Door, t target, e *errs.Error) *wire.Error{
 	function.ReasonCodeStorage: func(*Door, target, *errs.Error) *wire.Error {
 		return wire.Errorf(CodeCodeStorageExceeded, "Code storage limit exceeded.")
 	},
+	function.ReasonNotNumber: func(*Door, target, *errs.Error) *wire.Error {
+		return invalid("Deletion of aliases is not currently supported.")
+	},
 	function.ReasonUpdating: func(d *Door, t target, _ *errs.Error) *wire.Error {
 		return wire.Errorf(CodeResourceConflict, "The operation cannot be performed at this time. An update is in progress for resource: %s", d.arn(t.name, ""))
 	},
@@ -78,6 +81,10 @@ func (d *Door) fail(t target, err error) error {
 	switch e.Kind {
 	case errs.NotFound:
 		w.Message = "Function not found: " + t.arn
+		var missing *function.MissingError
+		if errors.As(err, &missing) {
+			w.Message = "Function not found: " + d.arn(missing.Function, missing.Qualifier)
+		}
 	case errs.Stale:
 		w.Message = "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
 	case errs.Throttled:

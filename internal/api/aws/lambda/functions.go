@@ -2,12 +2,9 @@ package lambda
 
 import (
 	"context"
-	"encoding/base64"
-	"net/http"
-	"strconv"
 	"strings"
 
-	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
 	"github.com/mayfly-dev/mayfly/internal/function"
 )
 
@@ -37,7 +34,7 @@ func (d *Door) CreateFunction(ctx context.Context, in *CreateFunctionInput) (*Cr
 		Tracing: defaultTracing, Architecture: d.o.Functions.Limits().Architectures[0],
 	}
 	s.apply(&c)
-	v, err := d.o.Functions.Create(ctx, function.New{Name: t.name, Config: c, Package: zip, Tags: in.Tags}, false)
+	v, err := d.o.Functions.Create(ctx, function.New{Name: t.name, Config: c, Package: zip, Tags: in.Tags, Publish: value(in.Publish)}, false)
 	if err != nil {
 		return nil, d.failRuntime(t, in.Runtime, err)
 	}
@@ -66,12 +63,8 @@ func checkCreate(in *CreateFunctionInput) error {
 	case in.TenancyConfig != nil:
 		return invalid("TenancyConfig is not supported.")
 	}
-	return checkPublish(in.Publish, in.PublishTo)
-}
-
-func checkPublish(publish *bool, to string) error {
-	if value(publish) || to != "" {
-		return invalid("Publish is not supported yet: this node serves $LATEST only.")
+	if in.PublishTo != "" {
+		return errPublishTo()
 	}
 	return nil
 }
@@ -121,6 +114,13 @@ func (d *Door) GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunct
 	if len(tags) > 0 {
 		out.Tags = tags
 	}
+	n, err := d.reserved(t)
+	if err != nil {
+		return nil, err
+	}
+	if n != nil {
+		out.Concurrency = &Concurrency{ReservedConcurrentExecutions: n}
+	}
 	return out, nil
 }
 
@@ -137,55 +137,46 @@ func (d *Door) GetFunctionConfiguration(_ context.Context, in *GetFunctionConfig
 	return d.configuration(v, t.qualifier), nil
 }
 
-// pageSize is the longest page of a list, whatever the caller asks for.
-const pageSize = 50
-
-// ListFunctions lists functions by name.
+// ListFunctions lists functions by name, or with FunctionVersion ALL each with
+// its published versions after it.
 func (d *Door) ListFunctions(_ context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error) {
 	var c constraints
 	c.oneOf("functionVersion", in.FunctionVersion, FunctionVersionAll)
-	size := pageSize
-	if n := in.MaxItems; n != nil {
-		switch {
-		case *n < 1:
-			c.add("maxItems", strconv.Itoa(int(*n)), "Member must have value greater than or equal to 1")
-		case *n > 10000:
-			c.add("maxItems", strconv.Itoa(int(*n)), "Member must have value less than or equal to 10000")
-		}
-		size = min(size, int(*n))
-	}
 	if err := c.err(); err != nil {
 		return nil, err
 	}
-	after, err := readMarker(in.Marker)
+	size, err := pageSize(in.MaxItems, maxListItems)
 	if err != nil {
 		return nil, err
 	}
-	qualifier := ""
-	if in.FunctionVersion == FunctionVersionAll {
-		qualifier = function.Latest
+	after, err := readMarker(in.Marker, func(s string) bool { _, ok := arn.Parse(s); return ok })
+	if err != nil {
+		return nil, err
 	}
-	page, more := d.o.Functions.List(after, size)
+	name, version, _ := strings.Cut(after, ":")
+	var page []*function.Version
+	var more bool
+	all := in.FunctionVersion == FunctionVersionAll
+	if all {
+		page, more = d.o.Functions.ListAll(name, version, size)
+	} else {
+		page, more = d.o.Functions.List(name, size)
+	}
 	out := &ListFunctionsOutput{Functions: make([]FunctionConfiguration, 0, len(page))}
+	last := ""
 	for _, v := range page {
+		qualifier := ""
+		last = v.Function
+		if all {
+			qualifier = v.Version
+			last += ":" + v.Version
+		}
 		out.Functions = append(out.Functions, *d.listed(v, qualifier))
 	}
 	if more {
-		out.NextMarker = new(base64.RawURLEncoding.EncodeToString([]byte(page[len(page)-1].Function)))
+		out.NextMarker = marker(last)
 	}
 	return out, nil
-}
-
-// readMarker returns the name after which a list goes on.
-func readMarker(marker *string) (string, error) {
-	if value(marker) == "" {
-		return "", nil
-	}
-	b, err := base64.RawURLEncoding.DecodeString(*marker)
-	if err != nil || function.CheckName(string(b)) != nil {
-		return "", invalid("Invalid marker: pass the NextMarker of the page before.")
-	}
-	return string(b), nil
 }
 
 // UpdateFunctionCode gives a function new code; calls run the old code until
@@ -195,8 +186,8 @@ func (d *Door) UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInp
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPublish(in.Publish, in.PublishTo); err != nil {
-		return nil, err
+	if in.PublishTo != "" {
+		return nil, errPublishTo()
 	}
 	s := settings{architectures: in.Architectures}
 	if err := s.check(t.name); err != nil {
@@ -209,7 +200,7 @@ func (d *Door) UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInp
 	if err != nil {
 		return nil, err
 	}
-	change := function.CodeChange{Package: zip, Revision: value(in.RevisionId), Dry: value(in.DryRun)}
+	change := function.CodeChange{Package: zip, Revision: value(in.RevisionId), Dry: value(in.DryRun), Publish: value(in.Publish)}
 	if len(in.Architectures) > 0 {
 		change.Architecture = goarch(in.Architectures[0])
 	}
@@ -217,7 +208,11 @@ func (d *Door) UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInp
 	if err != nil {
 		return nil, d.fail(t, err)
 	}
-	return d.configuration(v, ""), nil
+	qualifier := ""
+	if v.Version != function.Latest {
+		qualifier = v.Version
+	}
+	return d.configuration(v, qualifier), nil
 }
 
 // UpdateFunctionConfiguration changes what the request names of a function's
@@ -245,28 +240,6 @@ func (d *Door) UpdateFunctionConfiguration(ctx context.Context, in *UpdateFuncti
 	return d.configuration(v, ""), nil
 }
 
-// DeleteFunction removes a function.
-func (d *Door) DeleteFunction(ctx context.Context, in *DeleteFunctionInput) (*DeleteFunctionOutput, error) {
-	t, err := d.target(in.FunctionName, in.Qualifier)
-	if err != nil {
-		return nil, err
-	}
-	if t.qualifier == function.Latest {
-		return nil, invalid("$LATEST version cannot be deleted without deleting the function.")
-	}
-	if t.qualifier != "" {
-		// Published versions come later; there is none to delete.
-		return nil, wire.Errorf(CodeResourceNotFound, "Function not found: %s", d.arn(t.name, ""))
-	}
-	if err := d.o.Functions.Delete(ctx, t.name); err != nil {
-		return nil, d.fail(t, err)
-	}
-	if err := d.forget(ctx, t.name); err != nil {
-		return nil, d.fail(t, err)
-	}
-	return &DeleteFunctionOutput{StatusCode: new(int32(http.StatusNoContent))}, nil
-}
-
 // GetAccountSettings shows the node's limits and what is used of them.
 func (d *Door) GetAccountSettings(context.Context, *GetAccountSettingsInput) (*GetAccountSettingsOutput, error) {
 	l := d.o.Functions.Limits()
@@ -274,7 +247,7 @@ func (d *Door) GetAccountSettings(context.Context, *GetAccountSettingsInput) (*G
 	return &GetAccountSettingsOutput{
 		AccountLimit: &AccountLimit{
 			TotalCodeSize: new(l.CodeStorage), CodeSizeUnzipped: new(l.Unpacked), CodeSizeZipped: new(l.Package),
-			ConcurrentExecutions: new(int32(d.o.Concurrency)), UnreservedConcurrentExecutions: new(int32(d.o.Concurrency)),
+			ConcurrentExecutions: new(int32(d.o.Concurrency)), UnreservedConcurrentExecutions: new(int32(d.o.Functions.Unclaimed())),
 		},
 		AccountUsage: &AccountUsage{TotalCodeSize: new(size), FunctionCount: new(int64(n))},
 	}, nil

@@ -160,9 +160,9 @@ func (d *Door) ListFunctionUrlConfigs(_ context.Context, in *ListFunctionUrlConf
 	if err != nil {
 		return nil, invalid("Invalid marker: pass the NextMarker of the page before.")
 	}
-	size := pageSize
-	if n := value(in.MaxItems); n > 0 {
-		size = min(size, int(n))
+	size, err := pageSize(in.MaxItems, maxPage)
+	if err != nil {
+		return nil, err
 	}
 	out := &ListFunctionUrlConfigsOutput{FunctionUrlConfigs: []FunctionUrlConfig{}}
 	for _, u := range d.o.URLs.List(t.name) {

@@ -13,7 +13,8 @@ type response struct {
 	status int
 	kind   string // content type; "" means none
 	body   []byte
-	stream io.Reader // instead of body
+	stream io.Reader   // instead of body
+	events EventStream // instead of body
 }
 
 // encode turns an operation's output into a response. Members that are headers
@@ -90,6 +91,8 @@ func (s *Service) rootNamespace(shape *Shape) Namespace {
 func (s *Service) encodePayload(p Protocol, res *response, shape *Shape, w *restWriter) error {
 	m, place := &shape.Members[shape.payload()], w.payload
 	switch {
+	case m.Type == TypeEvents:
+		res.events = load[EventStream](place)
 	case m.Streaming:
 		res.kind, res.stream = blobType(p), load[io.Reader](place)
 	case m.Type == TypeBlob:

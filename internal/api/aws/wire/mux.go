@@ -370,6 +370,9 @@ func (x *exchange) call() error {
 		return err
 	}
 	x.w.Header().Set(x.service.requestIDHeader(), x.req.id)
+	if res.events != nil {
+		return x.sendEvents(res)
+	}
 	res.send(x.w, x.req.http)
 	return nil
 }

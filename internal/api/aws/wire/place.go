@@ -22,6 +22,7 @@ type Struct interface {
 //	blob              *[]byte (nil means absent), or *io.Reader when Streaming
 //	timestamp         **time.Time
 //	document          *any (nil means absent)
+//	event stream      *EventStream (nil means absent)
 //	structure         Nested
 //	list, map         List, Map
 //

@@ -66,6 +66,8 @@ func absent(place any) bool {
 		return *p == nil
 	case *io.Reader:
 		return *p == nil
+	case *EventStream:
+		return *p == nil
 	case Nested:
 		return p.Get() == nil
 	case List:

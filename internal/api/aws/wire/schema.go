@@ -25,6 +25,7 @@ const (
 	TypeMap
 	TypeStructure
 	TypeDocument // any JSON value
+	TypeEvents   // an event stream, of an answer
 )
 
 // Location is the part of a message that holds a member.

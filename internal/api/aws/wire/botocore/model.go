@@ -57,6 +57,7 @@ type Ref struct {
 	XMLAttribute     bool          `json:"xmlAttribute,omitempty"`
 	JSONValue        bool          `json:"jsonvalue,omitempty"`
 	Streaming        bool          `json:"streaming,omitempty"`
+	EventPayload     bool          `json:"eventpayload,omitempty"`
 	IdempotencyToken bool          `json:"idempotencyToken,omitempty"`
 	XMLNamespace     *XMLNamespace `json:"xmlNamespace,omitempty"`
 }
@@ -82,6 +83,7 @@ type Shape struct {
 	Document        bool            `json:"document,omitempty"`
 	Union           bool            `json:"union,omitempty"`
 	EventStream     bool            `json:"eventstream,omitempty"`
+	Event           bool            `json:"event,omitempty"`
 	XMLNamespace    *XMLNamespace   `json:"xmlNamespace,omitempty"`
 	Exception       bool            `json:"exception,omitempty"`
 	Fault           bool            `json:"fault,omitempty"`

@@ -73,9 +73,13 @@ func TestShapeCarriesTheTraitsOfReferenceAndTarget(t *testing.T) {
 	}
 }
 
-func TestEventStreamIsRefused(t *testing.T) {
-	if _, err := read(t).WireShape("WatchOutput"); err == nil || !strings.Contains(err.Error(), "event stream") {
-		t.Errorf("got %v", err)
+func TestEventStreamIsTheWholeBody(t *testing.T) {
+	s, err := read(t).WireShape("WatchOutput")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := s.Members[0]; m.Type != wire.TypeEvents {
+		t.Errorf("the stream is %+v", m)
 	}
 }
 

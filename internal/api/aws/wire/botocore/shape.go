@@ -26,7 +26,7 @@ func (m *Model) WireShape(name string) (*wire.Shape, error) {
 			w.Wire = ""
 		}
 		w.Required = slices.Contains(s.Required, member)
-		if s.Payload == member {
+		if s.Payload == member || s.Members[member].EventPayload {
 			w.Loc = wire.InPayload
 		}
 		out.Members = append(out.Members, *w)
@@ -58,9 +58,6 @@ func (m *Model) member(r *Ref) (*wire.Member, error) {
 	if s == nil {
 		return nil, fmt.Errorf("the model has no shape %s", r.Shape)
 	}
-	if s.EventStream {
-		return nil, fmt.Errorf("%s is an event stream, which the codec does not speak", r.Shape)
-	}
 	w := &wire.Member{
 		Wire: r.LocationName, Flat: r.Flattened || s.Flattened, Attribute: r.XMLAttribute,
 		JSONValue: r.JSONValue, Streaming: r.Streaming || s.Streaming,
@@ -78,8 +75,11 @@ func (m *Model) member(r *Ref) (*wire.Member, error) {
 			return nil, fmt.Errorf("unknown timestamp format %q", r.TimestampFormat+s.TimestampFormat)
 		}
 	}
-	if s.Document {
+	switch {
+	case s.Document:
 		w.Type = wire.TypeDocument
+	case s.EventStream:
+		w.Type = wire.TypeEvents
 	}
 	if w.Namespace.URI == "" {
 		w.Namespace = namespace(s.XMLNamespace)

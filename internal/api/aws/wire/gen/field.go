@@ -21,6 +21,8 @@ func (e *emitter) fieldType(r *botocore.Ref) (string, error) {
 	switch {
 	case s.Document:
 		return "any", nil
+	case s.EventStream:
+		return "wire.EventStream", nil
 	case s.Streaming || r.Streaming:
 		e.imports["io"] = true
 		return "io.Reader", nil
@@ -117,6 +119,7 @@ var typeIdents = map[wire.Type]string{
 	wire.TypeString: "String", wire.TypeBoolean: "Boolean", wire.TypeInteger: "Integer", wire.TypeLong: "Long",
 	wire.TypeFloat: "Float", wire.TypeDouble: "Double", wire.TypeBlob: "Blob", wire.TypeTimestamp: "Timestamp",
 	wire.TypeList: "List", wire.TypeMap: "Map", wire.TypeStructure: "Structure", wire.TypeDocument: "Document",
+	wire.TypeEvents: "Events",
 }
 
 var locIdents = map[wire.Location]string{

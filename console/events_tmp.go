@@ -1,0 +1,3 @@
+package console
+
+func eventTemplates(string) []eventTemplate { return nil }

@@ -1,0 +1,201 @@
+package console
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/client"
+	"github.com/mayfly-dev/mayfly/internal/errs"
+)
+
+func (c *Console) invocationRoutes() map[string]action {
+	return map[string]action{
+		"invocations":                  (*call).findInvocation,
+		"invocations/{id}":             (*call).showInvocation,
+		"POST invocations/{id}/replay": (*call).replay,
+	}
+}
+
+// template is an event to test a function with.
+type eventTemplate struct{ Name, Text string }
+
+type testView struct {
+	Templates []eventTemplate
+	Event     string
+}
+
+func (k *call) testPage() error {
+	v := testView{Event: "{\n  \"name\": \"Ada\"\n}"}
+	v.Templates = append(v.Templates, eventTemplate{"Hello", v.Event})
+	v.Templates = append(v.Templates, eventTemplates(k.r.PathValue("name"))...)
+	return k.showTab("test", v)
+}
+
+// result is how a test went.
+type result struct {
+	Failed   bool
+	Answer   string
+	Log      string
+	Took     time.Duration
+	Request  string
+	Version  string
+	Queued   bool
+	Refusal  string
+	Function string
+}
+
+func (k *call) test() error {
+	name := k.r.PathValue("name")
+	event := k.r.FormValue("event")
+	if strings.TrimSpace(event) == "" {
+		event = "{}"
+	}
+	r := client.Request{
+		Service: client.Functions, Method: http.MethodPost, Path: functionPath(name, "/invocations"),
+		Header: http.Header{"X-Amz-Log-Type": {"Tail"}}, Body: compact([]byte(event)),
+	}
+	if q := k.r.FormValue("qualifier"); q != "" {
+		r.Query = url.Values{"Qualifier": {q}}
+	}
+	if k.r.FormValue("async") != "" {
+		r.Header.Set("X-Amz-Invocation-Type", "Event")
+	}
+	began := time.Now()
+	resp, err := k.api.Send(k.ctx(), r)
+	res := result{Function: name, Took: time.Since(began)}
+	if p := sentence(err); p != "" {
+		res.Failed, res.Refusal = true, p
+		return k.fragment("function-test/result", res)
+	}
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	log, err := base64.StdEncoding.DecodeString(resp.Header.Get("X-Amz-Log-Result"))
+	if err != nil {
+		return fmt.Errorf("read the log of a test: %w", err)
+	}
+	res.Failed = resp.Header.Get("X-Amz-Function-Error") != ""
+	res.Answer, res.Log = pretty(body), string(log)
+	res.Request, res.Version = resp.Header.Get("X-Amzn-Requestid"), resp.Header.Get("X-Amz-Executed-Version")
+	res.Queued = resp.StatusCode == http.StatusAccepted
+	return k.fragment("function-test/result", res)
+}
+
+// findInvocation leads to the page of a request id that a person typed.
+func (k *call) findInvocation() error {
+	id := strings.TrimSpace(k.r.FormValue("id"))
+	if id == "" {
+		return k.goTo("functions")
+	}
+	return k.goTo("invocations/" + url.PathEscape(id))
+}
+
+// bar is a phase of an invocation in the waterfall.
+type bar struct {
+	Name, Class string
+	Took        time.Duration
+	Left, Width string // of the whole, in percent
+}
+
+// waterfall lays out the phases of a call.
+func waterfall(r record) []bar {
+	phases := []struct {
+		name, class string
+		took        time.Duration
+	}{
+		{"Waiting", "queue", r.Phases.Queue}, {"Sandbox", "sandbox", r.Phases.Sandbox}, {"Restore", "restore", r.Phases.Restore},
+		{"Init", "init", r.Phases.Init}, {"Handler", "handler", r.Duration},
+	}
+	var total, at time.Duration
+	for _, p := range phases {
+		total += p.took
+	}
+	var bars []bar
+	for _, p := range phases {
+		if p.took > 0 {
+			share := func(d time.Duration) string { return fmt.Sprintf("%.2f%%", 100*float64(d)/float64(max(total, 1))) }
+			bars = append(bars, bar{p.name, p.class, p.took, share(at), share(max(p.took, total/400))})
+		}
+		at += p.took
+	}
+	return bars
+}
+
+// attempt is one run of an invocation.
+type attempt struct {
+	record
+	Bars []bar
+}
+
+// recording is an event that was kept, with its answer.
+type recording struct {
+	Event  json.RawMessage `json:"event"`
+	Answer json.RawMessage `json:"answer"`
+	Failed bool            `json:"failed"`
+}
+
+type invocation struct {
+	ID        string
+	Attempts  []attempt
+	Lines     []logLine
+	Recording *recording
+	Cost      string
+}
+
+func (k *call) showInvocation() error {
+	id := k.r.PathValue("id")
+	var answer recordsAnswer
+	if err := k.api.Admin(k.ctx(), http.MethodGet, "records/"+url.PathEscape(id), nil, nil, &answer); err != nil {
+		return err
+	}
+	if len(answer.Records) == 0 {
+		return errs.Newf(errs.NotFound, "No invocation has the request id %s. Records are kept for 30 days.", id)
+	}
+	v := invocation{ID: id}
+	for _, r := range answer.Records {
+		v.Attempts = append(v.Attempts, attempt{r, waterfall(r)})
+	}
+	first := answer.Records[0]
+	var err error
+	q := url.Values{"request": {id}, "since": {first.Start.Add(-time.Hour).UTC().Format(time.RFC3339)}}
+	if v.Lines, err = k.logLines(first.Function, q); err != nil {
+		return err
+	}
+	var rec recording
+	switch err := k.api.Admin(k.ctx(), http.MethodGet, "recordings/"+url.PathEscape(id), nil, nil, &rec); {
+	case err == nil:
+		v.Recording = &rec
+	case !isNotFound(err):
+		return err
+	}
+	return k.show("invocation", "Invocation "+first.Short(), v)
+}
+
+// replayed is a recorded call beside its repetition.
+type replayed struct {
+	Before recording `json:"before"`
+	After  recording `json:"after"`
+	Same   bool      `json:"same"`
+	ID     string    `json:"requestId"`
+}
+
+func (k *call) replay() error {
+	var r replayed
+	in := map[string]string{"version": k.r.FormValue("version")}
+	err := k.api.Admin(k.ctx(), http.MethodPost, "recordings/"+url.PathEscape(k.r.PathValue("id"))+"/replay", nil, in, &r)
+	if err != nil {
+		return err
+	}
+	return k.fragment("invocation/replayed", r)
+}
