@@ -22,6 +22,7 @@ func (n *Node) openDoors(context.Context) error {
 		URLs: n.urls, URL: func(id string) string { return n.endpointURL(id, labelURLs) }, Policies: n.policies,
 	})
 	mux.Register(door.Service())
+	mux.Register(n.queueDoor())
 	mux.HandleHTTP(admin.Service, maxAdminBody, admin.New(admin.Config{
 		Node: n.describe, Meter: n.meter, Prices: n.prices, List: n.list, Logs: n.logs,
 		Functions: n.registry, Instances: n.pool, Log: n.log,

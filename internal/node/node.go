@@ -22,11 +22,13 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/blob/disk"
 	"github.com/mayfly-dev/mayfly/internal/endpoint"
+	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/image"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
 	"github.com/mayfly-dev/mayfly/internal/logs"
 	"github.com/mayfly-dev/mayfly/internal/meter"
+	"github.com/mayfly-dev/mayfly/internal/queue"
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/spine"
@@ -72,6 +74,8 @@ type Node struct {
 	policies *endpoint.Documents[lambda.Policy]
 	front    *front
 	capacity *invoke.Capacity
+	senders  event.Senders // by kind of target
+	queues   *queue.Queues
 	server   *http.Server
 	listener net.Listener
 	inside   *inside
@@ -91,7 +95,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("find the data directory: %w", err)
 	}
-	n := &Node{cfg: cfg, log: log, version: version, started: time.Now(), front: newFront(cfg.Domain)}
+	n := &Node{cfg: cfg, log: log, version: version, started: time.Now(), senders: event.Senders{}, front: newFront(cfg.Domain)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
@@ -99,7 +103,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	}()
 	for _, open := range []func(context.Context) error{
 		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore,
-		n.openEndpoints,
+		n.openEndpoints, n.openQueues,
 		n.openDoors, n.openConsole, n.openServer,
 	} {
 		if err := open(ctx); err != nil {
@@ -225,6 +229,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.invoker.Run(gctx) })
 	g.Go(func() error { return n.capacity.Run(gctx) })
 	g.Go(func() error { return n.collectImages(gctx) })
+	g.Go(func() error { return n.queues.Run(gctx) })
 	g.Go(func() error { return n.serve(n.listener) })
 	g.Go(func() error { return n.serve(n.inside) })
 	g.Go(func() error {

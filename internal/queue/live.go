@@ -114,6 +114,7 @@ func (l *live) wait(ctx context.Context, enlisted chan struct{}, until time.Time
 	case <-t.C:
 	case <-ctx.Done():
 	case <-l.gone:
+	case <-l.q.stopped:
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

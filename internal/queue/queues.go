@@ -41,8 +41,10 @@ type Queues struct {
 	mu     sync.RWMutex
 	byName map[string]*live // guarded by mu
 
+	stopped chan struct{} // closed when Run ends: receivers wait no longer
+
 	changing sync.Mutex // held while queues are made, changed or deleted
-	moving   moving
+	moving moving
 }
 
 // document is the durable form of a queue's settings.
@@ -63,7 +65,7 @@ const (
 
 // Open reads all queues. Run must run for old messages to go.
 func Open(ctx context.Context, o Options) (*Queues, error) {
-	q := &Queues{o: o, byName: map[string]*live{}}
+	q := &Queues{o: o, byName: map[string]*live{}, stopped: make(chan struct{})}
 	q.journal = &group[change]{write: q.write, most: 20_000, size: func(change) int { return 0 }, bytes: 1}
 	var docs []document
 	revs := map[string]uint64{}

@@ -17,7 +17,7 @@ type Receive struct {
 
 // Receive hands out messages, which are hidden from other receivers for a while
 // and come back if they are not deleted. It waits for the first one and returns
-// none if none came in time or ctx ended. Errors: NotFound; Throttled with
+// none if none came in time, or ctx or Run ended. Errors: NotFound; Throttled with
 // ReasonInFlight; Invalid; Unavailable.
 func (q *Queues) Receive(ctx context.Context, name string, r Receive) ([]Delivery, error) {
 	l, err := q.live(name)
@@ -60,6 +60,8 @@ func (q *Queues) Receive(ctx context.Context, name string, r Receive) ([]Deliver
 		select {
 		case <-l.gone:
 			return nil, noQueue(name)
+		case <-q.stopped:
+			return nil, nil
 		default:
 		}
 	}

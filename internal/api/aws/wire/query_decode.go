@@ -63,10 +63,10 @@ func (r *queryReader) Member(i int, place any) {
 		return
 	}
 	m := &r.shape.Members[i]
-	name := m.WireName()
+	name := m.queryName()
 	// The elements of a flattened list may have a name, which stands in for the
 	// list's unless the place where the list stands gives one.
-	if m.Flat && m.Type == TypeList && m.Wire == "" {
+	if m.Flat && m.Type == TypeList && m.Wire+m.Query == "" {
 		name = orElse(m.Elem.Wire, name)
 	}
 	if p := r.p.kids[name]; p != nil {
@@ -90,7 +90,7 @@ func queryValue(p *param, m *Member, place any) error {
 func queryList(p *param, m *Member, l List) error {
 	l.Make()
 	if !m.Flat {
-		if p = p.kids[orElse(m.Elem.Wire, "member")]; p == nil {
+		if p = p.kids[m.Elem.part("member")]; p == nil {
 			return nil // an empty list is "Name="
 		}
 	}
@@ -118,7 +118,7 @@ func queryMap(p *param, m *Member, mp Map) error {
 		return err
 	}
 	for _, e := range entries {
-		key, value := e.kids[orElse(m.Key.Wire, "key")], e.kids[orElse(m.Elem.Wire, "value")]
+		key, value := e.kids[m.Key.part("key")], e.kids[m.Elem.part("value")]
 		if key == nil {
 			return serialization("an entry of %s has no key", m.WireName())
 		}

@@ -69,6 +69,7 @@ type Shape struct {
 type Member struct {
 	Name      string // in the model
 	Wire      string // in a message: field, element, header or parameter; "" means Name
+	Query     string // in the query protocol and its answers, where it is called otherwise
 	Type      Type
 	Loc       Location
 	Time      TimeFormat
@@ -89,6 +90,13 @@ func (m *Member) WireName() string {
 	}
 	return m.Name
 }
+
+// queryName returns what the member is called in the query protocol and in XML.
+func (m *Member) queryName() string { return orElse(m.Query, m.WireName()) }
+
+// part returns what a list's elements, or a map's keys or values, are called
+// there; usual is the name of those that have none.
+func (m *Member) part(usual string) string { return orElse(m.Query, orElse(m.Wire, usual)) }
 
 // answersInBody reports whether the member is a field of the body in an
 // answer: bindings to the URI are for requests alone.

@@ -74,7 +74,7 @@ func (w *xmlWriter) Member(i int, place any) {
 		w.b = append(appendEscaped(w.b, text(m, place, TimeISO)), '"')
 		return
 	}
-	w.value(m.WireName(), m, place)
+	w.value(m.queryName(), m, place)
 }
 
 func (w *xmlWriter) value(name string, m *Member, place any) {
@@ -96,7 +96,7 @@ func (w *xmlWriter) value(name string, m *Member, place any) {
 }
 
 func (w *xmlWriter) list(name string, m *Member, l List) {
-	inner := orElse(m.Elem.Wire, "member")
+	inner := m.Elem.part("member")
 	if m.Flat {
 		inner = name
 	} else {
@@ -119,8 +119,8 @@ func (w *xmlWriter) mapping(name string, m *Member, mp Map) {
 	}
 	for _, k := range mp.Keys() {
 		w.open(entry, Namespace{})
-		w.leaf(orElse(m.Key.Wire, "key"), k)
-		w.value(orElse(m.Elem.Wire, "value"), m.Elem, mp.At(k))
+		w.leaf(m.Key.part("key"), k)
+		w.value(m.Elem.part("value"), m.Elem, mp.At(k))
 		w.close(entry)
 	}
 	if !m.Flat {

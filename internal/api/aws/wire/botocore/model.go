@@ -51,6 +51,7 @@ type Ref struct {
 	Shape            string        `json:"shape"`
 	Location         string        `json:"location,omitempty"`
 	LocationName     string        `json:"locationName,omitempty"`
+	QueryName        string        `json:"queryName,omitempty"` // ours: see the overlays in models
 	ResultWrapper    string        `json:"resultWrapper,omitempty"`
 	TimestampFormat  string        `json:"timestampFormat,omitempty"`
 	Flattened        bool          `json:"flattened,omitempty"`

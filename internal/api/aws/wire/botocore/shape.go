@@ -59,7 +59,7 @@ func (m *Model) member(r *Ref) (*wire.Member, error) {
 		return nil, fmt.Errorf("the model has no shape %s", r.Shape)
 	}
 	w := &wire.Member{
-		Wire: r.LocationName, Flat: r.Flattened || s.Flattened, Attribute: r.XMLAttribute,
+		Wire: r.LocationName, Query: r.QueryName, Flat: r.Flattened || s.Flattened, Attribute: r.XMLAttribute,
 		JSONValue: r.JSONValue, Streaming: r.Streaming || s.Streaming,
 		Namespace: namespace(r.XMLNamespace),
 	}

@@ -139,6 +139,9 @@ func member(m *wire.Member) string {
 	if m.Wire != "" {
 		add("Wire", fmt.Sprintf("%q", m.Wire))
 	}
+	if m.Query != "" {
+		add("Query", fmt.Sprintf("%q", m.Query))
+	}
 	add("Type", "wire.Type"+typeIdents[m.Type])
 	if id := locIdents[m.Loc]; id != "" {
 		add("Loc", "wire."+id)

@@ -9,12 +9,17 @@
 // botocore's complete model (botocore/data/SERVICE/VERSION/service-2.json):
 //
 //	go run ./internal/api/aws/wire/gen -from service-2.json SERVICE
+//
+// What the complete model lacks is laid over it from models/SERVICE.overlay.json:
+// names and codes of the query protocol, for services that speak it besides JSON.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,7 +80,7 @@ func generate(root, service string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	full, err := readModel(filepath.Join(root, "models", service+".json"))
+	full, err := readModel(filepath.Join(root, "models", service+".json"), "")
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +98,7 @@ func trim(root, from, service string) error {
 	if err != nil {
 		return err
 	}
-	full, err := readModel(from)
+	full, err := readModel(from, filepath.Join(root, "models", service+".overlay.json"))
 	if err != nil {
 		return err
 	}
@@ -108,9 +113,27 @@ func trim(root, from, service string) error {
 	return os.WriteFile(filepath.Join(root, "models", service+".json"), append(b, '\n'), 0o644)
 }
 
-func readModel(path string) (*botocore.Model, error) {
+// readModel reads a model and lays the overlay, if there is one, over it.
+func readModel(path, overlay string) (*botocore.Model, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
+		return nil, err
+	}
+	var raw map[string]any
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	switch over, err := os.ReadFile(overlay); {
+	case err == nil:
+		var patch map[string]any
+		if err := json.Unmarshal(over, &patch); err != nil {
+			return nil, fmt.Errorf("%s: %w", overlay, err)
+		}
+		lay(raw, patch)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	if b, err = json.Marshal(raw); err != nil {
 		return nil, err
 	}
 	var m botocore.Model
@@ -118,6 +141,18 @@ func readModel(path string) (*botocore.Model, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &m, nil
+}
+
+// lay merges patch into an object, object by object.
+func lay(object, patch map[string]any) {
+	for k, v := range patch {
+		inner, isObject := v.(map[string]any)
+		if there, ok := object[k].(map[string]any); ok && isObject {
+			lay(there, inner)
+			continue
+		}
+		object[k] = v
+	}
 }
 
 // readList reads operation names, one a line; # begins a comment. They come
