@@ -44,7 +44,7 @@ type Queues struct {
 	stopped chan struct{} // closed when Run ends: receivers wait no longer
 
 	changing sync.Mutex // held while queues are made, changed or deleted
-	moving moving
+	moving   moving
 }
 
 // document is the durable form of a queue's settings.

@@ -89,7 +89,11 @@ func (s *Service) xmlError(req *request, res *response, e *Error, info ErrorInfo
 		code = orElse(info.Query, code)
 	}
 	w.leaf("Code", code)
-	if message := orElse(info.Message, "Message"); e.Message != "" && !has(e.Detail, message) {
+	message := "Message"
+	if req.protocol != Query { // there the message has one name, whatever the model says
+		message = orElse(info.Message, message)
+	}
+	if e.Message != "" && !has(e.Detail, message) {
 		w.leaf(message, e.Message)
 	}
 	if e.Detail != nil {
