@@ -262,3 +262,33 @@ func (q *Queues) Hide(_ context.Context, name string, hides ...Hide) ([]error, e
 	}
 	return failed, nil
 }
+
+// Return undoes receives: the messages can be received again after the delay, and
+// the receives don't count. It is for a receiver that could not even try. Handles
+// that are not good any more are passed over.
+func (q *Queues) Return(_ context.Context, name string, delay time.Duration, handles ...string) error {
+	l, err := q.live(name)
+	if err != nil {
+		return err
+	}
+	var changes []change
+	l.mu.Lock()
+	now := millis(time.Now())
+	for _, h := range handles {
+		e, latest, err := l.find(h)
+		if err != nil || !latest || e.state != out {
+			continue
+		}
+		if e.receives--; e.receives == 0 {
+			e.first = 0
+		}
+		l.x.hide(e, now+delay.Milliseconds(), now)
+		changes = append(changes, l.received(e))
+	}
+	l.signal(len(l.waiting))
+	l.mu.Unlock()
+	if len(changes) == 0 {
+		return nil
+	}
+	return q.journal.do(changes)
+}

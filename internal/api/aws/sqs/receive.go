@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/queue"
@@ -64,7 +65,7 @@ func period(v *int32, parameter string, most time.Duration) (*time.Duration, err
 
 func (d *Door) received(name string, v *queue.Delivery, system, wanted []string) Message {
 	m := Message{MessageId: &v.ID, ReceiptHandle: &v.Handle, Body: &v.Body, MD5OfBody: new(DigestOfBody(v.Body))}
-	for key, text := range d.SystemAttributes(name, v) {
+	for key, text := range SystemAttributes(d.o.Region, d.o.Account, name, v) {
 		if slices.Contains(system, key) || slices.Contains(system, MessageSystemAttributeNameAll) {
 			if m.Attributes == nil {
 				m.Attributes = map[string]string{}
@@ -102,8 +103,8 @@ var systemAttributes = []string{
 }
 
 // SystemAttributes are what SQS itself tells of a message received from the queue
-// named.
-func (d *Door) SystemAttributes(name string, v *queue.Delivery) map[string]string {
+// named, in a region and account.
+func SystemAttributes(region, account, name string, v *queue.Delivery) map[string]string {
 	a := map[string]string{
 		MessageSystemAttributeNameSenderId:                         v.Sender,
 		MessageSystemAttributeNameSentTimestamp:                    strconv.FormatInt(v.Sent.UnixMilli(), 10),
@@ -111,7 +112,7 @@ func (d *Door) SystemAttributes(name string, v *queue.Delivery) map[string]strin
 		MessageSystemAttributeNameApproximateFirstReceiveTimestamp: strconv.FormatInt(v.FirstReceived.UnixMilli(), 10),
 	}
 	if v.Sender == "" {
-		a[MessageSystemAttributeNameSenderId] = d.o.Account
+		a[MessageSystemAttributeNameSenderId] = account
 	}
 	if strings.HasSuffix(name, queue.FIFOSuffix) {
 		a[MessageSystemAttributeNameSequenceNumber] = FormatSequence(v.Sequence)
@@ -125,7 +126,7 @@ func (d *Door) SystemAttributes(name string, v *queue.Delivery) map[string]strin
 		}
 	}
 	if v.From != "" {
-		a[MessageSystemAttributeNameDeadLetterQueueSourceArn] = d.arn(v.From)
+		a[MessageSystemAttributeNameDeadLetterQueueSourceArn] = arn.Queue{Region: region, Account: account, Name: v.From}.String()
 	}
 	return a
 }
