@@ -104,7 +104,7 @@ func TestQueryFilters(t *testing.T) {
 
 func TestEntriesKeepAllTheirFields(t *testing.T) {
 	s := open(t, Config{Dir: t.TempDir()})
-	want := Entry{Time: time.Unix(1, 2).UTC(), RequestID: "r", Instance: "i", Stream: Platform, Text: "a <b> & \"c\"\t\x01ü\n"}
+	want := Entry{Time: time.Unix(1, 2).UTC(), RequestID: "r", Instance: "i", Version: "7", Stream: Platform, Record: `{"id":"r"}`, Text: "a <b> & \"c\"\t\x01ü\n"}
 	if err := s.Append("f", want); err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +122,39 @@ func TestLogsOutliveTheirStoreWithoutClose(t *testing.T) {
 	texts(t, s, "f", Filter{}) // all are in the file now
 	again := open(t, Config{Dir: dir})
 	same(t, texts(t, again, "f", Filter{}), numbered(0, 10))
+}
+
+func TestRoomThatADeadNodeTookInAdvanceIsGivenBack(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Config{Dir: dir})
+	put(t, s, "f", numbered(0, 10)...)
+	file := segmentPath(filepath.Join(dir, "f"), 1)
+	if info, err := os.Stat(file); err != nil || info.Size() < windowBytes {
+		t.Fatalf("%v, %v: this tests nothing", info, err)
+	}
+	again := open(t, Config{Dir: dir})
+	put(t, again, "f", "next")
+	same(t, texts(t, again, "f", Filter{}), append(numbered(0, 10), "next"))
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(file); err != nil || bytes.IndexByte(b, 0) >= 0 || bytes.Count(b, []byte{'\n'}) != 11 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+func TestFileCutShortUnderTheStoreCostsLinesOnly(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Config{Dir: dir})
+	put(t, s, "f", "one")
+	if err := os.Truncate(segmentPath(filepath.Join(dir, "f"), 1), 0); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "f", "two", "three")
+	got := texts(t, s, "f", Filter{})
+	if len(got) == 0 || got[len(got)-1] != "1 log lines could not be written and are lost" {
+		t.Errorf("got %q", got)
+	}
 }
 
 func TestTornLastLineIsCutOff(t *testing.T) {
@@ -172,6 +205,9 @@ func TestRetentionKeepsTheNewestWithinTheBudget(t *testing.T) {
 	}
 	got := texts(t, s, "f", Filter{})
 	same(t, got, numbered(2000-len(got), 2000))
+	if err := s.Close(); err != nil { // which gives back the room that the newest has in advance
+		t.Fatal(err)
+	}
 	var total int64
 	files, err := os.ReadDir(filepath.Join(dir, "f"))
 	if err != nil {
@@ -333,13 +369,10 @@ func TestRefusedWritesAreCountedInTheLog(t *testing.T) {
 		os.Mkdir(segmentPath(filepath.Join(dir, "f"), n), 0o700)
 	}
 	put(t, s, "f", "gone", "gone", "gone")
-	w, _ := s.writer("f", false)
-	w.settled()
 	for n := 2; n <= 4; n++ {
 		os.Remove(segmentPath(filepath.Join(dir, "f"), n))
 	}
 	put(t, s, "f", "back")
-	w.settled()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -351,6 +384,154 @@ func TestRefusedWritesAreCountedInTheLog(t *testing.T) {
 	if err := s.Append("f", Entry{Text: "late"}); !errs.Is(err, errs.Unavailable) {
 		t.Errorf("Append after Close: %v", err)
 	}
+}
+
+func TestFloodIsLimitedAndNoted(t *testing.T) {
+	s := open(t, Config{Dir: t.TempDir(), FloodRate: 1, FloodBurst: 1000})
+	for range 30 {
+		put(t, s, "f", strings.Repeat("x", 100))
+	}
+	put(t, s, "g", "a neighbour's line")
+	if err := s.Append("f", Entry{Stream: Platform, Text: "END"}); err != nil {
+		t.Fatal(err)
+	}
+	got := texts(t, s, "f", Filter{})
+	if len(got) < 12 || len(got) > 14 || got[len(got)-1] != "END" {
+		t.Fatalf("%d entries, the last is %q", len(got), got[len(got)-1])
+	}
+	left := 0
+	for _, x := range got {
+		var lines, bytes int
+		if n, _ := fmt.Sscanf(x, "%d log lines (%d bytes) were left out", &lines, &bytes); n == 2 {
+			left += lines
+		}
+	}
+	if left != 20 {
+		t.Errorf("%d lines are said to be left out, want 20: %q", left, got)
+	}
+	same(t, texts(t, s, "g", Filter{}), []string{"a neighbour's line"})
+}
+
+func TestFollowAllSeesLogsThatBeginLater(t *testing.T) {
+	s := open(t, Config{Dir: t.TempDir()})
+	put(t, s, "f", "one")
+	got := make(chan string)
+	go func() {
+		defer close(got)
+		for e, err := range s.FollowAll(t.Context(), nil, Filter{}) {
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got <- e.Function + " " + e.Text
+		}
+	}()
+	for i, want := range []string{"f one", "g two", "f three"} {
+		if i > 0 {
+			name, text, _ := strings.Cut(want, " ")
+			put(t, s, name, text)
+		}
+		if g := <-got; g != want {
+			t.Errorf("got %q, want %q", g, want)
+		}
+	}
+}
+
+func TestLevelsAreReadOffLines(t *testing.T) {
+	for text, want := range map[string]Level{
+		"plain":                                  Info,
+		"[ERROR] ValueError: x":                  Error,
+		"[WARNING]\t2026-11-01T00:00:00Z\tid\tx": Warn,
+		"2026-11-01T00:00:00Z\tid\tDEBUG\tx":     Debug,
+		"an ERROR":                               Error,
+		"no error here":                          Info,
+		`{"level":"WARN","message":"x"}`:         Warn,
+		`{"level":"warning"}`:                    Warn,
+		`{"log_level":"ERROR"}`:                  Error,
+		`{"level":30,"msg":"x"}`:                 Info,
+		`{"level":`:                              Info,
+		"":                                       Info,
+	} {
+		if got := LevelOf(&Entry{Text: text, Stream: Output}); got != want {
+			t.Errorf("%q is %s, want %s", text, got, want)
+		}
+	}
+	if got := LevelOf(&Entry{Text: TimeoutLine(time.Now(), "id", time.Second), Stream: Platform}); got != Error {
+		t.Errorf("a timeout is %s", got)
+	}
+}
+
+func TestSettingsOutliveTheirStore(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Config{Dir: dir})
+	err := s.Change("f", func(x *Settings) error {
+		x.RetentionDays, x.Tags = 3, map[string]string{"a": "b"}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := fmt.Errorf("refused")
+	if err := s.Change("f", func(x *Settings) error { x.Tags["a"] = "c"; return refused }); err != refused {
+		t.Errorf("Change: %v", err)
+	}
+	put(t, s, "g", "x")
+	list, err := open(t, Config{Dir: dir}).List()
+	if err != nil || len(list) != 2 || list[0].Settings.RetentionDays != 3 || list[0].Settings.Tags["a"] != "b" || list[1].Name != "g" || list[1].Bytes == 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := s.Remove("f"); err != nil {
+		t.Fatal(err)
+	}
+	if _, there, err := s.Get("f"); there || err != nil {
+		t.Errorf("a removed log is there: %v", err)
+	}
+}
+
+func TestRemovedLogTakesNewLines(t *testing.T) {
+	s := open(t, Config{Dir: t.TempDir()})
+	put(t, s, "f", "old")
+	if err := s.Remove("f"); err != nil {
+		t.Fatal(err)
+	}
+	same(t, texts(t, s, "f", Filter{}), nil)
+	put(t, s, "f", "new")
+	same(t, texts(t, s, "f", Filter{}), []string{"new"})
+}
+
+func TestOldLinesExpireAndTheBudgetHolds(t *testing.T) {
+	now := time.Now()
+	s := open(t, Config{Dir: t.TempDir(), SegmentBytes: 1, FunctionBytes: 1 << 20, TotalBytes: 1000})
+	age := func(fn string, n int, days float64) {
+		t.Helper()
+		at := now.Add(-time.Duration(days * 24 * float64(time.Hour)))
+		if err := os.Chtimes(segmentPath(filepath.Join(s.cfg.Dir, fn), n), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, fn := range []string{"f", "g"} {
+		put(t, s, fn, "a "+strings.Repeat("x", 300), "b", "c")
+	}
+	age("f", 1, 5)
+	age("f", 2, 3)
+	age("g", 1, 5)
+	age("g", 2, 4)
+	if err := s.Change("f", func(x *Settings) error { x.RetentionDays = 4; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.expire(now); err != nil {
+		t.Fatal(err)
+	}
+	same(t, texts(t, s, "f", Filter{}), []string{"b", "c"})
+	if got := texts(t, s, "g", Filter{}); len(got) != 3 {
+		t.Errorf("%d lines of g, which are within the budget", len(got))
+	}
+	put(t, s, "h", strings.Repeat("x", 400), "z")
+	if err := s.expire(now); err != nil {
+		t.Fatal(err)
+	}
+	same(t, texts(t, s, "g", Filter{}), []string{"b", "c"}) // the oldest of all went
+	same(t, texts(t, s, "f", Filter{}), []string{"b", "c"})
 }
 
 func TestPlatformLines(t *testing.T) {
@@ -380,19 +561,64 @@ func TestPlatformLines(t *testing.T) {
 func FuzzParseLine(f *testing.F) {
 	f.Add([]byte(`{"time":"2026-11-01T00:00:00Z","text":"x"}` + "\n"))
 	f.Add([]byte("\x00\x00{}"))
+	f.Add([]byte(`{"time":"2026-11-01T00:00:00.5Z","requestId":"r","instance":"i","version":"$LATEST","stream":"output","text":"a\\u0001\"","record":{"a":[1]}}` + "\n"))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		e, ok := parseLine(line)
 		if !ok {
 			return
 		}
-		var b bytes.Buffer
-		appendEntry(&b, e)
+		b := appendEntry(nil, &e)
 		if len(e.Text) > MaxText {
 			return
 		}
-		again, ok := parseLine(b.Bytes())
-		if !ok || again.Text != e.Text || !again.Time.Equal(e.Time) {
-			t.Errorf("%q became %q", line, b.Bytes())
+		again, ok := parseOwn(bytes.TrimSuffix(b, []byte{'\n'}))
+		if !ok || !again.Time.Equal(e.Time) {
+			t.Fatalf("%q became %q", line, b)
+		}
+		if again.Time = e.Time; again != e {
+			t.Errorf("%q became %q", line, b)
 		}
 	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	s, err := Open(Config{Dir: b.TempDir(), FloodBurst: 1 << 40}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	e := Entry{Time: time.Now(), RequestID: "3f1c2a34-9d9d-4b6a-8f5e-2c6c1f0d7a11", Instance: strings.Repeat("a", 32), Version: "$LATEST", Stream: Output, Text: strings.Repeat("a usual line ", 8)}
+	b.SetBytes(int64(len(appendEntry(nil, &e))))
+	for b.Loop() {
+		if err := s.Append("f", e); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lines/s")
+}
+
+func BenchmarkQuery(b *testing.B) {
+	s, err := Open(Config{Dir: b.TempDir(), FloodBurst: 1 << 40}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for i := range 100_000 {
+		e := Entry{RequestID: fmt.Sprintf("3f1c2a34-9d9d-4b6a-8f5e-%012d", i), Instance: strings.Repeat("a", 32), Version: "$LATEST", Stream: Output, Text: strings.Repeat("a usual line ", 8)}
+		if err := s.Append("f", e); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for name, f := range map[string]Filter{"all": {}, "text": {Contains: "nothing like it"}, "request": {RequestID: "3f1c2a34-9d9d-4b6a-8f5e-000000050000"}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				for _, err := range s.Query(b.Context(), "f", f) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(100_000*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
+		})
+	}
 }

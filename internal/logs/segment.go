@@ -3,7 +3,6 @@ package logs
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,23 +69,6 @@ func wholeLines(f *os.File) (int64, error) {
 	return 0, nil
 }
 
-// appendEntry encodes e as one line or, if its text is too long, as several.
-// Its time must be in the years that JSON can hold, up to 9999.
-func appendEntry(dst *bytes.Buffer, e Entry) {
-	enc := json.NewEncoder(dst)
-	enc.SetEscapeHTML(false)
-	for text := e.Text; ; {
-		cut := cutAt(text)
-		e.Text = text[:cut]
-		if err := enc.Encode(e); err != nil {
-			panic("logs: an Entry of this era always marshals: " + err.Error())
-		}
-		if text = text[cut:]; text == "" {
-			return
-		}
-	}
-}
-
 // cutAt returns where to cut text so that the first part holds at most MaxText
 // bytes and no character is cut in two.
 func cutAt(text string) int {
@@ -101,17 +83,10 @@ func cutAt(text string) int {
 	return MaxText
 }
 
-// parseLine returns the entry of a line. Lines that a failed write or a crash
-// damaged give false; the zeros that a failed write can leave before a line are
-// passed over.
-func parseLine(line []byte) (e Entry, ok bool) {
-	line = bytes.TrimLeft(line, "\x00")
-	return e, json.Unmarshal(line, &e) == nil
-}
-
-// readSegment calls fn with each entry of the segment from p on, up to end. A
-// segment that retention removed has none. more is false when fn wants no more.
-func readSegment(dir string, p, end position, fn func(Entry) bool) (more bool, err error) {
+// readSegment calls fn with each entry of the segment from p on, up to end, whose
+// line passes worth. A segment that retention removed has none. more is false
+// when fn wants no more.
+func readSegment(dir string, p, end position, worth func([]byte) bool, fn func(Entry) bool) (more bool, err error) {
 	f, err := os.Open(segmentPath(dir, p.segment))
 	if errors.Is(err, os.ErrNotExist) {
 		return true, nil
@@ -128,16 +103,36 @@ func readSegment(dir string, p, end position, fn func(Entry) bool) (more bool, e
 		src = io.LimitReader(f, end.offset-p.offset)
 	}
 	r := bufio.NewReaderSize(src, 64<<10)
+	var long []byte
 	for {
-		line, err := r.ReadBytes('\n')
+		line, err := readLine(r, &long)
 		if err == io.EOF { // a torn rest is no entry
 			return true, nil
 		}
 		if err != nil {
 			return false, err
 		}
+		if !worth(line) {
+			continue
+		}
 		if e, ok := parseLine(line); ok && !fn(e) {
 			return false, nil
 		}
 	}
+}
+
+// readLine returns the next line, which is valid until the next call; long holds
+// those that the reader does not.
+func readLine(r *bufio.Reader, long *[]byte) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	if err != bufio.ErrBufferFull {
+		return line, err
+	}
+	*long = (*long)[:0]
+	for err == bufio.ErrBufferFull {
+		*long = append(*long, line...)
+		line, err = r.ReadSlice('\n')
+	}
+	*long = append(*long, line...)
+	return *long, err
 }

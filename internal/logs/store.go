@@ -2,8 +2,9 @@
 // the lines that a platform adds around each call.
 //
 // A log is a folder of segments, files of one JSON entry a line that are only
-// appended to. What Append took is handed to the operating system within 2 ms, so
-// it survives the end of the node, though not a power cut.
+// appended to. What Append took is in the file's memory when it returns, which
+// belongs to the operating system: it survives the end of the node, though not a
+// power cut.
 package logs
 
 import (
@@ -20,11 +21,14 @@ import (
 
 // Entry is one line of a log.
 type Entry struct {
-	Time      time.Time `json:"time"` // when the line was written
+	Function  string    `json:"function,omitempty"` // whose log it is in; set by FollowAll only
+	Time      time.Time `json:"time"`               // when the line was written
 	RequestID string    `json:"requestId,omitempty"`
 	Instance  string    `json:"instance,omitempty"`
-	Stream    string    `json:"stream,omitempty"` // Output or Platform
-	Text      string    `json:"text"`             // without its line end
+	Version   string    `json:"version,omitempty"` // of the function; "" for a line that comes from elsewhere
+	Stream    string    `json:"stream,omitempty"`  // Output or Platform
+	Text      string    `json:"text"`              // without its line end
+	Record    string    `json:"-"`                 // of the last line of a call: its metering record, as JSON
 }
 
 // The streams of a log.
@@ -37,17 +41,22 @@ const (
 // entries.
 const MaxText = 256 << 10
 
-// Config says where logs are and how much disk they may use.
+// Config says where logs are and how much they may use. Zeros mean the defaults.
 type Config struct {
 	Dir           string // holds a folder for each function
-	SegmentBytes  int64  // size from which a new segment is begun; 0 means 8 MiB
-	FunctionBytes int64  // budget of one function, at least two segments; 0 means 64 MiB
+	SegmentBytes  int64  // size from which a new segment is begun; 8 MiB
+	FunctionBytes int64  // budget of one function, at least two segments; 64 MiB
+	TotalBytes    int64  // budget of all together; 4 GiB
+	FloodRate     int64  // bytes a second that the code of one function may write for long; 4 MiB
+	FloodBurst    int64  // bytes that it may write at once before; 16 MiB
 }
 
 const (
 	defaultSegment  = 8 << 20
 	defaultFunction = 64 << 20
-	maxBuffered     = 1 << 20 // bytes of one function in memory before Append waits
+	defaultTotal    = 4 << 30
+	defaultRate     = 4 << 20
+	defaultBurst    = 16 << 20
 )
 
 // Store keeps the logs of all functions. Its methods may be called from any
@@ -56,42 +65,68 @@ type Store struct {
 	cfg Config
 	log *slog.Logger
 
-	mu     sync.Mutex
-	open   map[string]*writer // guarded by mu
-	closed bool               // guarded by mu
+	mu       sync.Mutex
+	open     map[string]*writer         // guarded by mu
+	closed   bool                       // guarded by mu
+	watchers map[chan struct{}]struct{} // guarded by mu; told of every line, and of every new log
 }
 
 // Open returns the store in cfg.Dir, which it makes if it is missing.
 func Open(cfg Config, log *slog.Logger) (*Store, error) {
-	if cfg.SegmentBytes == 0 {
-		cfg.SegmentBytes = defaultSegment
-	}
-	if cfg.FunctionBytes == 0 {
-		cfg.FunctionBytes = max(defaultFunction, 2*cfg.SegmentBytes)
-	}
+	fill(&cfg.SegmentBytes, defaultSegment)
+	fill(&cfg.FunctionBytes, max(defaultFunction, 2*cfg.SegmentBytes))
+	fill(&cfg.TotalBytes, max(defaultTotal, cfg.FunctionBytes))
+	fill(&cfg.FloodRate, defaultRate)
+	fill(&cfg.FloodBurst, max(defaultBurst, cfg.FloodRate))
 	if cfg.SegmentBytes < 0 || cfg.FunctionBytes < 2*cfg.SegmentBytes {
 		return nil, errs.Newf(errs.Invalid, "a log budget of %d bytes does not hold two segments of %d", cfg.FunctionBytes, cfg.SegmentBytes)
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open logs: %w", err)
 	}
-	return &Store{cfg: cfg, log: log, open: map[string]*writer{}}, nil
+	return &Store{cfg: cfg, log: log, open: map[string]*writer{}, watchers: map[chan struct{}]struct{}{}}, nil
 }
 
-// Append adds entries to a function's log, in their order. It returns when they
-// are on their way to the file, usually at once; when the disk can't keep up it
-// waits, and only writers of the same function wait with it. An entry without a
-// time gets the present one. A disk that refuses to write costs entries, never
-// the function: the log says then how many were lost.
+// fill sets *to unless it is set.
+func fill(to *int64, v int64) {
+	if *to == 0 {
+		*to = v
+	}
+}
+
+// Append adds entries to a function's log, in their order; when it returns they
+// outlive the node. An entry without a time gets the present one. What code
+// writes above the flood limit is left out, and a disk that refuses to write
+// costs entries, never the function: the log says then how many are missing.
 func (s *Store) Append(function string, entries ...Entry) error {
 	w, err := s.writer(function, true)
 	if err != nil {
 		return err
 	}
-	return w.append(entries)
+	if err := w.append(entries); err != nil {
+		return err
+	}
+	s.tell()
+	return nil
 }
 
-// Close writes out what was appended. The store takes no entries after it.
+// tell wakes those who follow several logs.
+func (s *Store) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ch := range s.watchers {
+		wake(ch)
+	}
+}
+
+func wake(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Close lets go of all files. The store takes no entries after it.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -129,7 +164,25 @@ func (s *Store) writer(function string, create bool) (*writer, error) {
 		return nil, fmt.Errorf("open the log of %s: %w", function, err)
 	}
 	s.open[function] = w
+	for ch := range s.watchers {
+		wake(ch)
+	}
 	return w, nil
+}
+
+// names returns the logs that there are, in order.
+func (s *Store) names() ([]string, error) {
+	files, err := os.ReadDir(s.cfg.Dir) // sorted
+	if err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	var list []string
+	for _, f := range files {
+		if f.IsDir() && validName(f.Name()) {
+			list = append(list, f.Name())
+		}
+	}
+	return list, nil
 }
 
 // validName reports whether a name can be a folder's without reaching any other

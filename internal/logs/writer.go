@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,44 +11,28 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/errs"
 )
 
-// gather is how long entries are collected before they are written together: a
-// write for each line would cost a busy node a tenth of its time. It is also
-// what a node that is killed can lose.
-const gather = 2 * time.Millisecond
-
 // idleClose is how long the file of a quiet function stays open.
 const idleClose = 10 * time.Second
 
-// writer appends to one function's log. Where each entry goes is decided when
-// it is appended, so that a reader can be given an exact end; a goroutine that
-// lives only while there is something to write brings it to the file.
+// writer appends to one function's log.
 type writer struct {
 	dir string
 	cfg Config
 	log *slog.Logger
 
-	mu       sync.Mutex
-	calm     sync.Cond                  // on mu: chunks were written
-	end      position                   // guarded by mu; of what was appended
-	written  position                   // guarded by mu; of what readers can see
-	chunks   []*chunk                   // guarded by mu; appended, not yet taken to be written
-	buffered int                        // guarded by mu; bytes in memory
-	draining bool                       // guarded by mu; the goroutine lives
-	lost     int                        // guarded by mu; entries that could not be written
-	closed   bool                       // guarded by mu
-	watchers map[chan struct{}]struct{} // guarded by mu; told when written moves
-
-	file   *os.File      // owned by drain, or by who holds mu while draining is false
-	number int           // of file; owned likewise
-	sizes  map[int]int64 // of the segments on disk; owned likewise
-	idle   *time.Timer   // guarded by mu
-}
-
-// chunk is a run of whole lines for one segment.
-type chunk struct {
-	at      position
-	data    bytes.Buffer
-	entries int
+	mu       sync.Mutex // guards what follows
+	end      position   // of what was appended
+	day      int        // of the newest segment's first entry, so that no segment holds two
+	window   window     // onto the newest segment
+	sizes    map[int]int64
+	line     []byte // the entry being written
+	flood    flood
+	lost     int // entries that could not be written
+	settings Settings
+	closed   bool
+	watchers map[chan struct{}]struct{} // told when there is more
+	used     time.Time                  // when something was written last
+	idle     *time.Timer                // closes the window of a quiet log; nil while it is closed
 }
 
 func openWriter(dir string, cfg Config, log *slog.Logger) (*writer, error) {
@@ -57,7 +40,7 @@ func openWriter(dir string, cfg Config, log *slog.Logger) (*writer, error) {
 		return nil, err
 	}
 	w := &writer{dir: dir, cfg: cfg, log: log, sizes: map[int]int64{}, watchers: map[chan struct{}]struct{}{}}
-	w.calm.L = &w.mu
+	w.flood.init(cfg.FloodRate, cfg.FloodBurst)
 	list, err := segments(dir)
 	if err != nil {
 		return nil, err
@@ -70,15 +53,15 @@ func openWriter(dir string, cfg Config, log *slog.Logger) (*writer, error) {
 		}
 		w.sizes[n] = info.Size()
 		w.end = position{segment: n, offset: info.Size()}
+		w.day = dayOf(info.ModTime())
 	}
-	if err := w.mend(); err != nil {
+	if w.settings, err = readSettings(dir); err != nil {
 		return nil, err
 	}
-	w.written = w.end
-	return w, nil
+	return w, w.mend()
 }
 
-// mend cuts off a line that a crash tore.
+// mend cuts off what a crash left: a torn line, and room that was not used.
 func (w *writer) mend() error {
 	f, err := os.OpenFile(segmentPath(w.dir, w.end.segment), os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -96,184 +79,154 @@ func (w *writer) mend() error {
 	return f.Truncate(size)
 }
 
+func dayOf(t time.Time) int { return int(t.Unix() / (24 * 3600)) }
+
 func (w *writer) append(entries []Entry) error {
+	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, e := range entries {
-		for w.buffered >= maxBuffered && !w.closed {
-			w.calm.Wait()
-		}
-		if w.closed {
-			return errs.Newf(errs.Unavailable, "the node is stopping; logs are closed")
-		}
+	if w.closed {
+		return errs.Newf(errs.Unavailable, "the node is stopping; logs are closed")
+	}
+	for i := range entries {
+		e := &entries[i]
 		if e.Time.IsZero() {
-			e.Time = time.Now()
+			e.Time = now
 		}
-		w.place(e)
+		if e.Stream == Output && !w.flood.admits(len(e.Text), now) {
+			continue
+		}
+		if note := w.flood.note(now, e.Stream == Platform); note != "" {
+			w.put(&Entry{Time: now, Stream: Platform, Text: note})
+		}
+		w.put(e)
+	}
+	w.stay(now)
+	for ch := range w.watchers {
+		wake(ch)
 	}
 	return nil
 }
 
-// place puts an entry into the chunk for the log's end. The caller holds mu.
-func (w *writer) place(e Entry) {
-	if w.end.offset >= w.cfg.SegmentBytes {
-		w.end = position{segment: w.end.segment + 1}
-	}
-	var c *chunk
-	if n := len(w.chunks); n > 0 && w.chunks[n-1].at.segment == w.end.segment {
-		c = w.chunks[n-1]
-	} else {
-		c = &chunk{at: w.end}
-		w.chunks = append(w.chunks, c)
-	}
-	before := c.data.Len()
-	appendEntry(&c.data, e)
-	size := c.data.Len() - before
-	c.entries++
-	w.end.offset += int64(size)
-	w.buffered += size
-	if !w.draining {
-		w.draining = true
-		if w.idle != nil {
-			w.idle.Stop()
-		}
-		go w.drain()
-	}
-}
-
-// drain writes until nothing is left, what came within gather at once.
-func (w *writer) drain() {
-	for {
-		time.Sleep(gather)
-		w.mu.Lock()
-		chunks := w.chunks
-		w.chunks = nil
-		if len(chunks) == 0 {
-			w.draining = false
-			w.calm.Broadcast()
-			w.rest()
-			w.mu.Unlock()
-			return
-		}
-		w.mu.Unlock()
-		for _, c := range chunks {
-			w.finish(c, w.write(c))
-		}
-	}
-}
-
-// finish accounts for a chunk that was written or lost.
-func (w *writer) finish(c *chunk, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	size := c.data.Len()
-	w.buffered -= size
-	w.written = position{segment: c.at.segment, offset: c.at.offset + int64(size)}
-	w.calm.Broadcast()
-	for ch := range w.watchers {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
-	}
-	switch {
-	case err != nil:
+// put writes one entry, or counts it as lost.
+func (w *writer) put(e *Entry) {
+	w.line = appendEntry(w.line[:0], e)
+	if err := w.write(dayOf(e.Time)); err != nil {
 		if w.lost == 0 {
 			w.log.Error("log lines are lost", "err", err)
 		}
-		w.lost += c.entries
-	case w.lost > 0:
-		n := w.lost
-		w.lost = 0
-		w.place(Entry{
-			Time: time.Now(), Stream: Platform,
-			Text: fmt.Sprintf("%d log lines could not be written and are lost", n),
-		})
-	}
-}
-
-// rest closes the file if nothing comes for a while. The caller holds mu, and
-// drain has ended.
-func (w *writer) rest() {
-	if w.closed {
+		w.lost++
 		return
 	}
-	if w.idle == nil {
-		w.idle = time.AfterFunc(idleClose, func() {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if !w.draining && w.file != nil {
-				w.file.Close()
-				w.file = nil
+	if w.lost == 0 {
+		return
+	}
+	n := w.lost
+	w.lost = 0
+	w.put(&Entry{Time: time.Now(), Stream: Platform, Text: fmt.Sprintf("%d log lines could not be written and are lost", n)})
+}
+
+// write brings w.line to the log's end.
+func (w *writer) write(day int) error {
+	if w.end.offset >= w.cfg.SegmentBytes || w.end.offset > 0 && day > w.day {
+		if err := w.window.close(w.end.offset); err != nil {
+			return err
+		}
+		w.sizes[w.end.segment] = w.end.offset
+		w.end = position{segment: w.end.segment + 1}
+	}
+	if w.end.offset == 0 {
+		w.day = day
+	}
+	if !w.window.reaches(w.end.offset, len(w.line)) {
+		if err := w.window.move(segmentPath(w.dir, w.end.segment), w.end.offset, len(w.line), w.cfg.SegmentBytes); err != nil {
+			return err
+		}
+		if w.end.offset == 0 {
+			w.sizes[w.end.segment] = 0
+			if err := w.retain(); err != nil {
+				return err
 			}
-		})
-		return
+		}
 	}
-	w.idle.Reset(idleClose)
+	if err := w.window.write(w.end.offset, w.line); err != nil {
+		return errors.Join(err, w.window.close(w.end.offset))
+	}
+	w.end.offset += int64(len(w.line))
+	return nil
 }
 
-// write brings a chunk to its place. Writing at an offset, and not at the file's
-// end, keeps later chunks in their place after a failure.
-func (w *writer) write(c *chunk) error {
-	if w.file != nil && w.number != c.at.segment {
-		err := w.file.Close()
-		w.file = nil
-		if err != nil {
-			return err
-		}
+// stay keeps the window open for a while after this.
+func (w *writer) stay(now time.Time) {
+	w.used = now
+	if w.idle == nil && w.window.file != nil {
+		w.idle = time.AfterFunc(idleClose, w.rest)
 	}
-	if w.file == nil {
-		f, err := os.OpenFile(segmentPath(w.dir, c.at.segment), os.O_WRONLY|os.O_CREATE, 0o600)
-		if err != nil {
-			return err
-		}
-		w.file, w.number = f, c.at.segment
+}
+
+// rest closes the window of a log that has been quiet.
+func (w *writer) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.idle == nil {
+		return
 	}
-	if _, err := w.file.WriteAt(c.data.Bytes(), c.at.offset); err != nil {
-		return errors.Join(err, w.file.Truncate(c.at.offset)) // no half line
+	if left := idleClose - time.Since(w.used); left > 0 {
+		w.idle.Reset(left)
+		return
 	}
-	_, known := w.sizes[c.at.segment]
-	w.sizes[c.at.segment] = c.at.offset + int64(c.data.Len())
-	if !known {
-		return w.retain()
+	w.idle = nil
+	if err := w.window.close(w.end.offset); err != nil {
+		w.log.Warn("a log file could not be closed", "err", err)
 	}
-	return nil
 }
 
 // retain removes the oldest segments until the rest, with a full newest one, is
 // within the budget.
 func (w *writer) retain() error {
 	total := w.cfg.SegmentBytes
-	oldest := w.number
 	for n, size := range w.sizes {
-		if n != w.number {
+		if n != w.end.segment {
 			total += size
-			oldest = min(oldest, n)
 		}
 	}
-	for ; total > w.cfg.FunctionBytes && oldest < w.number; oldest++ {
-		size, ok := w.sizes[oldest]
+	for total > w.cfg.FunctionBytes {
+		n, size, ok := w.oldest()
 		if !ok {
-			continue
+			return nil
 		}
-		if err := os.Remove(segmentPath(w.dir, oldest)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove an old segment: %w", err)
+		if err := w.remove(n); err != nil {
+			return err
 		}
-		delete(w.sizes, oldest)
 		total -= size
 	}
 	return nil
 }
 
-// settled waits until all that was appended can be read, and returns its end.
-func (w *writer) settled() position {
+// oldest returns the oldest segment that is not the newest as well.
+func (w *writer) oldest() (n int, size int64, ok bool) {
+	n = w.end.segment
+	for i, s := range w.sizes {
+		if i < n {
+			n, size, ok = i, s, true
+		}
+	}
+	return n, size, ok
+}
+
+func (w *writer) remove(n int) error {
+	if err := os.Remove(segmentPath(w.dir, n)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove an old segment: %w", err)
+	}
+	delete(w.sizes, n)
+	return nil
+}
+
+// present returns the end of what can be read now.
+func (w *writer) present() position {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	goal := w.end
-	for w.written.before(goal) {
-		w.calm.Wait()
-	}
-	return goal
+	return w.end
 }
 
 // watch returns a channel that gets a token whenever more can be read, and what
@@ -294,17 +247,8 @@ func (w *writer) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
-	w.calm.Broadcast()
-	for w.draining {
-		w.calm.Wait()
-	}
 	if w.idle != nil {
 		w.idle.Stop()
 	}
-	if w.file == nil {
-		return nil
-	}
-	err := w.file.Close()
-	w.file = nil
-	return err
+	return w.window.close(w.end.offset)
 }
