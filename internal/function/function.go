@@ -60,6 +60,7 @@ type Config struct {
 	Env          map[string]string `json:"env,omitempty"`
 	Architecture string            `json:"architecture"` // GOARCH spelling: amd64, arm64
 	Tracing      string            `json:"tracing,omitempty"`
+	Logging      Logging           `json:"logging,omitzero"`
 }
 
 // Clone returns a copy of c that shares nothing with it.

@@ -3,7 +3,6 @@ package invoke
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -102,10 +101,11 @@ func (n *Invoker) record(v *function.Version, r Request, attempt int) meter.Reco
 // call runs the call on an instance and accounts for it.
 func (n *Invoker) call(ctx context.Context, inst *sandbox.Instance, r Request, rec meter.Record, w StreamWriter) (Result, error) {
 	v := inst.Version
-	start := logs.StartLine(r.RequestID, v.Version)
-	if err := n.log(v, inst.ID, r.RequestID, start); err != nil {
+	log := n.openLog(v, inst.ID, r.RequestID)
+	if err := log.start(); err != nil {
 		return Result{}, err
 	}
+	first := len(log.lines)
 	c := &sandbox.Call{
 		RequestID: r.RequestID, Deadline: time.Now().Add(v.Timeout), InvokedName: r.InvokedName,
 		TraceID: r.TraceID, ClientContext: r.ClientContext, Payload: r.Payload,
@@ -125,30 +125,20 @@ func (n *Invoker) call(ctx context.Context, inst *sandbox.Instance, r Request, r
 		rec.ErrorType = a.ErrorType
 	}
 	rec.Billed = meter.Billed(rec.Duration, rec.Init)
-	var platform []string
-	if a.Fault == sandbox.TimedOut {
-		platform = append(platform, logs.TimeoutLine(time.Now(), r.RequestID, v.Timeout))
-	}
-	platform = append(platform, logs.EndLine(r.RequestID), report(rec, status, a.ErrorType))
-	if r.Tail {
-		res.LogTail = tail(start, a.Log, platform)
-	}
 	res.Record = rec
-	if err := n.settle(inst.ID, v, rec, platform); err != nil {
+	if err := log.finish(&rec, status, len(a.Body)); err != nil {
+		return res, err
+	}
+	if r.Tail {
+		res.LogTail = log.tail(first, a.Log)
+	}
+	if err := n.cfg.Meter.Add(rec); err != nil {
 		return res, err
 	}
 	if a.Fault == sandbox.Canceled {
 		return res, &errs.Error{Kind: errs.Unavailable, Message: "the caller left before the answer was complete", Err: context.Cause(ctx)}
 	}
 	return res, nil
-}
-
-// settle writes the call's last lines and its one record.
-func (n *Invoker) settle(instance string, v *function.Version, rec meter.Record, platform []string) error {
-	if err := n.log(v, instance, rec.RequestID, platform...); err != nil {
-		return err
-	}
-	return n.cfg.Meter.Add(rec)
 }
 
 // initFailed accounts for a call whose instance never became ready.
@@ -163,15 +153,15 @@ func (n *Invoker) initFailed(v *function.Version, r Request, attempt int, began 
 	if failed.Fault == sandbox.InitTimedOut {
 		status = logs.StatusTimeout
 	}
-	platform := []string{
-		logs.InitReportLine(rec.Init, status, failed.ErrorType),
-		logs.StartLine(r.RequestID, v.Version), logs.EndLine(r.RequestID), report(rec, status, failed.ErrorType),
+	log := n.openLog(v, failed.Instance, r.RequestID)
+	if err := errors.Join(log.initFailed(rec.Init, status, failed.ErrorType), log.start(), log.finish(&rec, status, 0)); err != nil {
+		return Result{}, err
 	}
 	res := Result{Payload: failed.For(r.RequestID), FunctionError: Unhandled, Version: v.Version, Record: rec}
 	if r.Tail {
-		res.LogTail = tail("", failed.Log, platform)
+		res.LogTail = log.tail(0, failed.Log)
 	}
-	return res, n.settle("", v, rec, platform)
+	return res, n.cfg.Meter.Add(rec)
 }
 
 func outcome(f sandbox.FaultKind) (o meter.Outcome, status string) {
@@ -188,49 +178,4 @@ func outcome(f sandbox.FaultKind) (o meter.Outcome, status string) {
 		return meter.Canceled, logs.StatusError
 	}
 	return meter.Crashed, logs.StatusError
-}
-
-func report(rec meter.Record, status, errorType string) string {
-	return logs.ReportLine(logs.Report{
-		RequestID: rec.RequestID, Duration: rec.Duration, Billed: rec.Billed, MemoryMB: rec.MemoryMB,
-		PeakBytes: rec.PeakBytes, Init: rec.Init, Status: status, ErrorType: errorType,
-	})
-}
-
-// tail is the end of a call's log as its caller sees it.
-func tail(start string, code []byte, platform []string) []byte {
-	var b []byte
-	if start != "" {
-		b = append(append(b, start...), '\n')
-	}
-	b = append(b, code...)
-	for _, line := range platform {
-		b = append(append(b, line...), '\n')
-	}
-	return b[max(0, len(b)-sandbox.TailBytes):]
-}
-
-// log writes platform lines to the function's log.
-func (n *Invoker) log(v *function.Version, instance, requestID string, lines ...string) error {
-	now := time.Now()
-	entries := make([]logs.Entry, len(lines))
-	for i, text := range lines {
-		entries[i] = logs.Entry{Time: now, RequestID: requestID, Instance: instance, Stream: logs.Platform, Text: text}
-	}
-	if err := n.cfg.Logs.Append(v.Function, entries...); err != nil {
-		return fmt.Errorf("write the log of %s: %w", v.Function, err)
-	}
-	return nil
-}
-
-// Sink returns the place for what instances write, for the pool.
-func Sink(store *logs.Store, log *slog.Logger) sandbox.LineSink {
-	return func(l sandbox.Line) {
-		err := store.Append(l.Instance.Version.Function, logs.Entry{
-			Time: l.Time, RequestID: l.RequestID, Instance: l.Instance.ID, Stream: logs.Output, Text: l.Text,
-		})
-		if err != nil {
-			log.Error("a log line was lost", "function", l.Instance.Version.Function, "err", err)
-		}
-	}
 }

@@ -94,11 +94,13 @@ func TestBackoffDoublesUpToItsLongest(t *testing.T) {
 }
 
 func TestTailIsTheEndOfTheCallsLog(t *testing.T) {
-	if got := string(tail("START", []byte("line\n"), []string{"END", "REPORT"})); got != "START\nline\nEND\nREPORT\n" {
+	l := callLog{lines: []string{"START", "END", "REPORT"}}
+	if got := string(l.tail(1, []byte("line\n"))); got != "START\nline\nEND\nREPORT\n" {
 		t.Errorf("tail = %q", got)
 	}
 	long := strings.Repeat("x", 2*sandbox.TailBytes) + "\n"
-	got := string(tail("START", []byte(long), []string{"END"}))
+	l.lines = []string{"START", "END"}
+	got := string(l.tail(1, []byte(long)))
 	if len(got) != sandbox.TailBytes || !strings.HasSuffix(got, "x\nEND\n") {
 		t.Errorf("the tail of a long log has %d bytes and ends with %q", len(got), got[len(got)-8:])
 	}

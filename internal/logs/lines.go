@@ -22,6 +22,7 @@ type Report struct {
 const (
 	StatusTimeout = "timeout"
 	StatusError   = "error"
+	StatusFailure = "failure" // answered, with an error; only in JSON
 )
 
 // StartLine is the line before a call.

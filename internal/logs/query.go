@@ -19,6 +19,7 @@ type Filter struct {
 	RequestID string            // only entries of this call
 	Contains  string            // only entries whose text has this in it
 	Level     Level             // only entries of this level or above
+	Recorded  bool              // only entries that carry a record
 	Match     func(*Entry) bool // only entries that it says yes to; nil means all
 }
 
@@ -27,6 +28,7 @@ func (f *Filter) selects(e *Entry) bool {
 		(f.Until.IsZero() || e.Time.Before(f.Until)) &&
 		(f.RequestID == "" || e.RequestID == f.RequestID) &&
 		strings.Contains(e.Text, f.Contains) &&
+		(!f.Recorded || e.Record != "") &&
 		(f.Level == 0 || LevelOf(e) >= f.Level) &&
 		(f.Match == nil || f.Match(e))
 }
@@ -39,6 +41,9 @@ func (f *Filter) worth() func(line []byte) bool {
 		if stored := appendString(nil, s); s != "" && len(stored) == len(s)+2 { // it is stored as it is
 			parts = append(parts, []byte(s))
 		}
+	}
+	if f.Recorded {
+		parts = append(parts, []byte(recordKey))
 	}
 	return func(line []byte) bool {
 		for _, p := range parts {

@@ -224,7 +224,13 @@ func (n *Node) Run(ctx context.Context) error {
 	metered := make(chan error, 1)
 	go func() { metered <- n.meter.Run(meterCtx) }()
 
+	if _, err := n.invoker.Reconcile(ctx); err != nil {
+		stopMeter()
+		return errors.Join(err, <-metered, n.close())
+	}
+
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.logs.Run(gctx) })
 	g.Go(func() error { return n.registry.Run(gctx) })
 	g.Go(func() error { return n.invoker.Run(gctx) })
 	g.Go(func() error { return n.capacity.Run(gctx) })

@@ -132,6 +132,7 @@ type InitError struct {
 	ErrorType string
 	Times     StartTimes
 	Log       []byte // end of what the code wrote to its log
+	Instance  string // id of the instance that did not become ready
 	PeakBytes int64  // most memory that init used
 
 	guest Guest // words found again, for the call that waited

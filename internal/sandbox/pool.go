@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -388,6 +389,7 @@ func (p *Pool) bootOnce(i *Instance, b Birth, limit time.Duration) error {
 	if errors.As(err, &failed) {
 		failed.Times = i.start
 		failed.Log = i.logs.end()
+		failed.Instance = i.ID
 	}
 	if bad != nil {
 		return bad
@@ -480,10 +482,23 @@ func readable(f *os.File) (yes bool) {
 	return yes || err != nil
 }
 
+// newID makes an instance's id: 96 random bits, and when it was made, which Born
+// reads.
 func newID() string {
 	var b [16]byte
-	rand.Read(b[:])
+	rand.Read(b[:12])
+	binary.BigEndian.PutUint32(b[12:], uint32(time.Now().Unix()))
 	return hex.EncodeToString(b[:])
+}
+
+// Born returns when an instance was made, to the second, from its id; the zero
+// time for what is no id of an instance.
+func Born(id string) time.Time {
+	b, err := hex.DecodeString(id)
+	if err != nil || len(b) != 16 {
+		return time.Time{}
+	}
+	return time.Unix(int64(binary.BigEndian.Uint32(b[12:])), 0)
 }
 
 // String names the state for people.

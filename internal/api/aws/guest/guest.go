@@ -7,11 +7,11 @@
 package guest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
 	"github.com/mayfly-dev/mayfly/internal/errs"
@@ -185,8 +185,9 @@ func (g *Guest) environment(v *function.Version, r runtimes.Runtime, b sandbox.B
 		"AWS_LAMBDA_FUNCTION_NAME":        v.Function,
 		"AWS_LAMBDA_FUNCTION_VERSION":     v.Version,
 		"AWS_LAMBDA_INITIALIZATION_TYPE":  initialization(b),
-		"AWS_LAMBDA_LOG_GROUP_NAME":       LogGroup(v.Function),
-		"AWS_LAMBDA_LOG_STREAM_NAME":      LogStream(v.Version, b.ID, time.Now()),
+		"AWS_LAMBDA_LOG_FORMAT":           "Text",
+		"AWS_LAMBDA_LOG_GROUP_NAME":       LogGroup(v),
+		"AWS_LAMBDA_LOG_STREAM_NAME":      LogStream(v.Version, b.ID),
 		"AWS_REGION":                      g.cfg.Region,
 		"AWS_XRAY_CONTEXT_MISSING":        "LOG_ERROR",
 		"AWS_XRAY_DAEMON_ADDRESS":         "169.254.100.1:2000",
@@ -213,6 +214,10 @@ func (g *Guest) environment(v *function.Version, r runtimes.Runtime, b sandbox.B
 			p.Runtime + "/node_modules", p.Runtime, p.Task,
 		}, ":")
 	}
+	if v.Logging.JSON {
+		env["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+		env["AWS_LAMBDA_LOG_LEVEL"] = cmp.Or(v.Logging.Code, "INFO")
+	}
 	if p.Root != "" {
 		env["TMPDIR"] = p.Tmp // /tmp is the host's
 	}
@@ -237,10 +242,16 @@ func initialization(b sandbox.Birth) string {
 	return "on-demand"
 }
 
-// LogGroup returns the name of a function's log group.
-func LogGroup(fn string) string { return "/aws/lambda/" + fn }
+// LogGroup returns the name of a version's log group.
+func LogGroup(v *function.Version) string {
+	return cmp.Or(v.Logging.Group, OwnLogGroup(v.Function))
+}
 
-// LogStream returns the name of the log stream of an instance that started at t.
-func LogStream(version, instance string, t time.Time) string {
-	return t.UTC().Format("2006/01/02") + "/[" + version + "]" + instance
+// OwnLogGroup returns the name of the log group of a function whose owner chose
+// none.
+func OwnLogGroup(fn string) string { return "/aws/lambda/" + fn }
+
+// LogStream returns the name of the log stream of an instance.
+func LogStream(version, instance string) string {
+	return sandbox.Born(instance).UTC().Format("2006/01/02") + "/[" + version + "]" + instance
 }

@@ -39,7 +39,7 @@ func (d *Door) listed(v *function.Version, qualifier string) *FunctionConfigurat
 		FunctionName:     new(v.Function),
 		Handler:          new(v.Handler),
 		LastModified:     new(v.Modified.UTC().Format(timeLayout)),
-		LoggingConfig:    &LoggingConfig{LogFormat: LogFormatText, LogGroup: new(logGroup(v.Function))},
+		LoggingConfig:    loggingOf(v),
 		MemorySize:       new(int32(v.MemoryMB)),
 		PackageType:      PackageTypeZip,
 		RevisionId:       new(v.Revision),

@@ -308,14 +308,20 @@ func TestCreateRefusals(t *testing.T) {
 		"large environment": {func(in *CreateFunctionInput) {
 			in.Environment = &Environment{Variables: map[string]string{"KEY": strings.Repeat("x", 4096)}}
 		}, CodeInvalidParameterValue, "exceeded the 4KB limit"},
-		"no code":       {func(in *CreateFunctionInput) { in.Code = &FunctionCode{} }, CodeInvalidParameterValue, "Please provide a source for function code."},
-		"no zip":        {func(in *CreateFunctionInput) { in.Code.ZipFile = []byte("x") }, CodeInvalidParameterValue, "Could not unzip uploaded file. Please check your file, then try to upload again."},
-		"bucket":        {func(in *CreateFunctionInput) { in.Code = &FunctionCode{S3Bucket: new("b"), S3Key: new("k")} }, CodeInvalidParameterValue, "bucket"},
-		"image":         {func(in *CreateFunctionInput) { in.PackageType = "Image" }, CodeInvalidParameterValue, "PackageType Image"},
-		"package type":  {func(in *CreateFunctionInput) { in.PackageType = "Tar" }, codeValidation, "Value 'Tar' at 'packageType'" + enum + "Zip, Image]"},
-		"layers":        {func(in *CreateFunctionInput) { in.Layers = []string{"arn"} }, CodeInvalidParameterValue, "Layers"},
-		"network":       {func(in *CreateFunctionInput) { in.VpcConfig = &VpcConfig{SubnetIds: []string{"subnet-1"}} }, CodeInvalidParameterValue, "VpcConfig"},
-		"log group":     {func(in *CreateFunctionInput) { in.LoggingConfig = &LoggingConfig{LogGroup: new("mine")} }, CodeInvalidParameterValue, "/aws/lambda/"},
+		"no code":      {func(in *CreateFunctionInput) { in.Code = &FunctionCode{} }, CodeInvalidParameterValue, "Please provide a source for function code."},
+		"no zip":       {func(in *CreateFunctionInput) { in.Code.ZipFile = []byte("x") }, CodeInvalidParameterValue, "Could not unzip uploaded file. Please check your file, then try to upload again."},
+		"bucket":       {func(in *CreateFunctionInput) { in.Code = &FunctionCode{S3Bucket: new("b"), S3Key: new("k")} }, CodeInvalidParameterValue, "bucket"},
+		"image":        {func(in *CreateFunctionInput) { in.PackageType = "Image" }, CodeInvalidParameterValue, "PackageType Image"},
+		"package type": {func(in *CreateFunctionInput) { in.PackageType = "Tar" }, codeValidation, "Value 'Tar' at 'packageType'" + enum + "Zip, Image]"},
+		"layers":       {func(in *CreateFunctionInput) { in.Layers = []string{"arn"} }, CodeInvalidParameterValue, "Layers"},
+		"network":      {func(in *CreateFunctionInput) { in.VpcConfig = &VpcConfig{SubnetIds: []string{"subnet-1"}} }, CodeInvalidParameterValue, "VpcConfig"},
+		"log group":    {func(in *CreateFunctionInput) { in.LoggingConfig = &LoggingConfig{LogGroup: new("my group")} }, codeValidation, "Value 'my group' at 'loggingConfig.logGroup'"},
+		"level of text": {func(in *CreateFunctionInput) {
+			in.LoggingConfig = &LoggingConfig{LogFormat: "Text", SystemLogLevel: "WARN"}
+		}, CodeInvalidParameterValue, "LogFormat JSON"},
+		"log level": {func(in *CreateFunctionInput) {
+			in.LoggingConfig = &LoggingConfig{LogFormat: "JSON", ApplicationLogLevel: "LOUD"}
+		}, codeValidation, "Value 'LOUD' at 'loggingConfig.applicationLogLevel'"},
 		"publish to":    {func(in *CreateFunctionInput) { in.PublishTo = "LATEST_PUBLISHED" }, CodeInvalidParameterValue, "PublishTo"},
 		"other machine": {func(in *CreateFunctionInput) { in.Architectures = []string{"arm64"} }, CodeInvalidParameterValue, "can't run arm64"},
 		"architecture":  {func(in *CreateFunctionInput) { in.Architectures = []string{"z80"} }, codeValidation, "Value 'z80' at 'architectures'" + enum + "x86_64, arm64]"},
@@ -332,6 +338,24 @@ func TestCreateRefusals(t *testing.T) {
 			_, err := r.CreateFunction(t.Context(), in)
 			wantError(t, err, tc.code, tc.words)
 		})
+	}
+}
+
+func TestLoggingIsKeptAndShown(t *testing.T) {
+	r := newRig(t)
+	in := goodInput(t)
+	in.LoggingConfig = &LoggingConfig{LogFormat: "JSON", ApplicationLogLevel: "WARN", LogGroup: new("/my/group")}
+	out, err := r.CreateFunction(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := out.LoggingConfig
+	if l.LogFormat != "JSON" || l.ApplicationLogLevel != "WARN" || l.SystemLogLevel != "INFO" || *l.LogGroup != "/my/group" {
+		t.Errorf("%+v", l)
+	}
+	s := settings{logging: &LoggingConfig{LogFormat: "Text"}}
+	if got := s.applyLogging(function.Logging{JSON: true, Code: "WARN", Group: "g"}); got != (function.Logging{Group: "g"}) {
+		t.Errorf("text after JSON: %+v", got)
 	}
 }
 

@@ -58,7 +58,7 @@ func (s *settings) check(name string) error {
 		c.oneOf("snapStart.applyOn", s.snapStart.ApplyOn, SnapStartApplyOnPublishedVersions, SnapStartApplyOnNone)
 	}
 	if s.logging != nil {
-		c.oneOf("loggingConfig.logFormat", s.logging.LogFormat, LogFormatJson, LogFormatText)
+		s.checkLogging(&c)
 	}
 	for _, a := range s.architectures {
 		c.oneOf("architectures", a, ArchitectureX8664, ArchitectureArm64)
@@ -73,6 +73,9 @@ func (s *settings) check(name string) error {
 		if err := checkReserved(s.environment.Variables); err != nil {
 			return err
 		}
+	}
+	if err := s.checkLevels(); err != nil {
+		return err
 	}
 	return s.checkSupported(name)
 }
@@ -91,9 +94,6 @@ func (s *settings) checkSupported(name string) error {
 		{s.image != nil, "ImageConfig is not supported: functions are deployed as zip archives"},
 		{value(s.key) != "", "KMSKeyArn is not supported: environment variables are kept with the node's own data"},
 		{len(s.layers) > 0, "Layers is not supported yet: put the layer's files into the zip archive"},
-		{s.logging != nil && s.logging.LogFormat == LogFormatJson, "LoggingConfig.LogFormat JSON is not supported yet: use Text"},
-		{s.logging != nil && s.logging.LogGroup != nil && *s.logging.LogGroup != logGroup(name), "LoggingConfig.LogGroup can't be chosen: it is " + logGroup(name)},
-		{s.logging != nil && (s.logging.ApplicationLogLevel != "" || s.logging.SystemLogLevel != ""), "Log levels need LogFormat JSON, which is not supported yet"},
 		{s.snapStart != nil && s.snapStart.ApplyOn == SnapStartApplyOnPublishedVersions, "SnapStart is not supported yet"},
 		{s.vpc != nil && len(s.vpc.SubnetIds)+len(s.vpc.SecurityGroupIds) > 0, "VpcConfig is not supported: functions reach the network through the node"},
 	} {
@@ -150,6 +150,9 @@ func (s *settings) apply(c *function.Config) {
 	}
 	if s.tracing != nil && s.tracing.Mode != "" {
 		c.Tracing = s.tracing.Mode
+	}
+	if s.logging != nil {
+		c.Logging = s.applyLogging(c.Logging)
 	}
 	if len(s.architectures) > 0 {
 		c.Architecture = goarch(s.architectures[0])
