@@ -9,7 +9,7 @@ TESTFLAGS   ?=
 GOLANGCI    ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEMOFLAGS   := $(if $(filter 1 true yes,$(ONCE)),--once)
 
-.PHONY: help build demo test vet deps generate lint bench clean
+.PHONY: help build demo test vet deps generate lint bench ledger clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,9 @@ lint: ## golangci-lint
 bench: build ## cold and warm starts, throughput, memory
 	@mkdir -p bench/results
 	$(GO) run ./bench -o bench/results/$$(date -u +%F).md
+
+ledger: ## 50,000 calls and a kill -9: the ledger equals the REPORT lines
+	$(GO) test -p 1 -timeout 20m -v ./test/fault -run TestLedgerEquals -ledger.calls 50000
 
 clean: ## remove what build made
 	rm -rf bin

@@ -28,19 +28,25 @@ import (
 // reporter is the function that the tests call.
 const reporter = "reporter"
 
-// deploy creates the function and waits until it can be called.
+// deploy creates the reporter and waits until it can be called.
 func (p *process) deploy(t *testing.T) {
 	t.Helper()
 	code, err := os.ReadFile("testdata/main.py")
 	ok(t, err)
+	p.deployPython(t, reporter, string(code))
+}
+
+// deployPython creates a function and waits until it can be called.
+func (p *process) deployPython(t *testing.T, name, code string) {
+	t.Helper()
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	w, err := z.Create("main.py")
 	ok(t, err)
-	_, err = w.Write(code)
+	_, err = w.Write([]byte(code))
 	ok(t, errors.Join(err, z.Close()))
 	_, err = p.lambda.CreateFunction(t.Context(), &lambda.CreateFunctionInput{
-		FunctionName: aws.String(reporter), Role: aws.String("arn:aws:iam::000000000000:role/any"),
+		FunctionName: aws.String(name), Role: aws.String("arn:aws:iam::000000000000:role/any"),
 		Runtime: types.RuntimePython311, Handler: aws.String("main.handler"), Timeout: aws.Int32(60),
 		Code: &types.FunctionCode{ZipFile: b.Bytes()},
 	})
@@ -48,7 +54,7 @@ func (p *process) deploy(t *testing.T) {
 	ready := lambda.NewFunctionActiveV2Waiter(p.lambda, func(o *lambda.FunctionActiveV2WaiterOptions) {
 		o.MinDelay, o.MaxDelay = 20*time.Millisecond, 200*time.Millisecond
 	})
-	ok(t, ready.Wait(t.Context(), &lambda.GetFunctionInput{FunctionName: aws.String(reporter)}, time.Minute))
+	ok(t, ready.Wait(t.Context(), &lambda.GetFunctionInput{FunctionName: aws.String(name)}, time.Minute))
 }
 
 // event is what the reporter gets.

@@ -155,7 +155,15 @@ type record struct {
 // records returns all that the node has metered.
 func (p *process) records(t *testing.T) []record {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.endpoint+"/_mayfly/v1/records?limit=10000", nil)
+	var answer struct{ Records []record }
+	ok(t, json.Unmarshal(p.admin(t, "records?limit=10000"), &answer))
+	return answer.Records
+}
+
+// admin returns the answer of the node's own API to a path.
+func (p *process) admin(t *testing.T, path string) []byte {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.endpoint+"/_mayfly/v1/"+path, nil)
 	ok(t, err)
 	keys, err := p.keys.Retrieve(t.Context())
 	ok(t, err)
@@ -164,11 +172,11 @@ func (p *process) records(t *testing.T) []record {
 	resp, err := http.DefaultClient.Do(req)
 	ok(t, err)
 	defer resp.Body.Close()
-	var answer struct{ Records []record }
-	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || json.Unmarshal(b, &answer) != nil {
-		t.Fatalf("records: status %d, %v, %s", resp.StatusCode, err, b)
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: status %d, %v, %s", path, resp.StatusCode, err, b)
 	}
-	return answer.Records
+	return b
 }
 
 // groups returns the directories of the control groups that the node made, by
