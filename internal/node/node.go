@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mayfly-dev/mayfly/internal/access"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/apigatewayv2"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/guest"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/lambda"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
@@ -72,6 +73,7 @@ type Node struct {
 	auth     *wire.Authenticator
 	urls     *endpoint.URLs
 	policies *endpoint.Documents[lambda.Policy]
+	apis     *apigatewayv2.Door
 	front    *front
 	capacity *invoke.Capacity
 	senders  event.Senders // by kind of target

@@ -27,6 +27,8 @@ import (
 type Invoker interface {
 	// Sync runs a call and returns its answer, which may be the function's error.
 	Sync(ctx context.Context, r invoke.Request) (invoke.Result, error)
+	// Stream is Sync that passes the answer on while it is made.
+	Stream(ctx context.Context, r invoke.Request, w invoke.StreamWriter) (invoke.Result, error)
 }
 
 // Options are what a Door is made of. All are required.
@@ -116,7 +118,11 @@ func (x *exchange) serve(path string) {
 		x.internal(err)
 		return
 	}
-	x.call(invoke.Request{
+	call := x.call
+	if x.url.Stream {
+		call = x.stream
+	}
+	call(invoke.Request{
 		RequestID: x.id, Function: x.url.Function, Qualifier: x.url.Qualifier, Payload: event, TraceID: q.TraceID,
 		InvokedName: arn.Function{Region: x.d.o.Region, Account: x.d.o.Account, Name: x.url.Function, Qualifier: x.url.Qualifier}.String(),
 	})
@@ -167,6 +173,28 @@ func (x *exchange) call(r invoke.Request) {
 	}
 	x.finish(a.Header)
 	a.Send(x.w)
+}
+
+// streamed is the type of a streamed answer that names none.
+const streamed = "application/octet-stream"
+
+// stream runs the function and sends its answer while it is made. What fails after
+// the answer has begun breaks the connection: its client must not take a part for
+// the whole.
+func (x *exchange) stream(r invoke.Request) {
+	s := httpevent.NewStream(x.w, streamed, x.finish)
+	res, err := x.d.o.Invoker.Stream(x.r.Context(), r, s)
+	switch {
+	case s.Sent() && (err != nil || res.FunctionError != ""):
+		panic(http.ErrAbortHandler)
+	case s.Sent():
+	case err != nil:
+		x.refuse(err)
+	case res.FunctionError != "":
+		x.broken("")
+	default:
+		x.broken("a streamed answer ended within its metadata")
+	}
 }
 
 // finish lays the URL's own rules over the header of an answer.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -27,10 +28,28 @@ type invoker struct {
 	got    invoke.Request
 	result invoke.Result
 	err    error
+
+	content string   // of a streamed answer
+	parts   []string // of a streamed answer
 }
 
 func (i *invoker) Sync(_ context.Context, r invoke.Request) (invoke.Result, error) {
 	i.got = r
+	return i.result, i.err
+}
+
+func (i *invoker) Stream(_ context.Context, r invoke.Request, w invoke.StreamWriter) (invoke.Result, error) {
+	i.got = r
+	if i.parts != nil {
+		if err := w.Begin(i.content); err != nil {
+			return invoke.Result{}, err
+		}
+	}
+	for _, p := range i.parts {
+		if _, err := w.Write([]byte(p)); err != nil {
+			return invoke.Result{}, errs.Newf(errs.Unavailable, "%w", err)
+		}
+	}
 	return i.result, i.err
 }
 
@@ -198,5 +217,48 @@ func TestPreflightsAreAnsweredWithoutTheFunction(t *testing.T) {
 	req.Header.Set("Access-Control-Request-Method", "PUT")
 	if w = r.serve(plain, req); w.Code != http.StatusNoContent || r.invoker.got.Function != "g" || w.Header().Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+func TestAStreamThatFailsMidwayIsNotTakenForWhole(t *testing.T) {
+	r := newRig(t)
+	id := r.url(t, endpoint.URL{Function: "f", Stream: true, CORS: &endpoint.CORS{Origins: []string{"*"}}})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.ServeEndpoint(w, req, endpoint.Address{Name: id})
+	}))
+	defer srv.Close()
+	failed := invoke.Result{FunctionError: invoke.Unhandled, Payload: []byte(`{}`)}
+	for _, tc := range []struct {
+		name   string
+		parts  []string
+		result invoke.Result
+		err    error
+		status int
+		body   string
+		cut    bool
+	}{
+		{"whole", []string{"one ", "two"}, invoke.Result{}, nil, 200, "one two", false},
+		{"failed before", nil, failed, nil, 502, `{"Message":"Internal Server Error"}`, false},
+		{"throttled", nil, invoke.Result{}, errs.Newf(errs.Throttled, "x"), 429, `{"Message":"Rate Exceeded."}`, false},
+		{"failed midway", []string{"one "}, failed, nil, 200, "one ", true},
+	} {
+		r.invoker.content, r.invoker.parts, r.invoker.result, r.invoker.err = "text/event-stream", tc.parts, tc.result, tc.err
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", "https://a.example")
+		res, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != tc.status || string(body) != tc.body || (err != nil) != tc.cut {
+			t.Errorf("%s: %d %q, %v", tc.name, res.StatusCode, body, err)
+		}
+		if res.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s: a page of another origin can't read it: %v", tc.name, res.Header)
+		}
 	}
 }
