@@ -20,6 +20,7 @@ func (n *Node) openDoors(context.Context) error {
 		Runtimes: runtimes.Names(), Concurrency: n.cfg.Concurrency,
 		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Log: n.log,
 		URLs: n.urls, URL: func(id string) string { return n.endpointURL(id, labelURLs) }, Policies: n.policies,
+		Triggers: n.triggers,
 	})
 	mux.Register(door.Service())
 	mux.Register(n.queueDoor())

@@ -33,6 +33,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/spine"
+	"github.com/mayfly-dev/mayfly/internal/trigger"
 )
 
 // AddressFile is the name of the file in the data directory in which a running
@@ -78,6 +79,7 @@ type Node struct {
 	capacity *invoke.Capacity
 	senders  event.Senders // by kind of target
 	queues   *queue.Queues
+	triggers *trigger.Triggers
 	server   *http.Server
 	listener net.Listener
 	inside   *inside
@@ -105,7 +107,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	}()
 	for _, open := range []func(context.Context) error{
 		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore,
-		n.openEndpoints, n.openQueues,
+		n.openEndpoints, n.openQueues, n.openTriggers,
 		n.openDoors, n.openConsole, n.openServer,
 	} {
 		if err := open(ctx); err != nil {
@@ -238,6 +240,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.capacity.Run(gctx) })
 	g.Go(func() error { return n.collectImages(gctx) })
 	g.Go(func() error { return n.queues.Run(gctx) })
+	g.Go(func() error { return n.triggers.Run(gctx) })
 	g.Go(func() error { return n.serve(n.listener) })
 	g.Go(func() error { return n.serve(n.inside) })
 	g.Go(func() error {

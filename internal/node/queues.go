@@ -3,11 +3,13 @@ package node
 import (
 	"context"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/payload"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/sqs"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/queue"
 	"github.com/mayfly-dev/mayfly/internal/spine"
+	"github.com/mayfly-dev/mayfly/internal/trigger"
 )
 
 // openQueues reads the queues and offers them to whoever sends events.
@@ -30,6 +32,19 @@ func (n *Node) openQueues(ctx context.Context) error {
 	}
 	n.senders[event.Queue] = n.queues.Sender()
 	return nil
+}
+
+// openTriggers reads the triggers, which lead messages to functions.
+func (n *Node) openTriggers(ctx context.Context) error {
+	bucket, err := n.spine.Bucket(ctx, spine.MappingsBucket)
+	if err != nil {
+		return err
+	}
+	n.triggers, err = trigger.Open(ctx, trigger.Options{
+		Bucket: bucket, Queues: n.queues, Functions: n.registry, Invoker: n.invoker,
+		Format: payload.SQS{Region: n.cfg.Region, Account: n.cfg.Account}, MaxPayload: n.cfg.MaxSyncPayload, Log: n.log,
+	})
+	return err
 }
 
 // queueDoor makes the door of the queues.

@@ -73,14 +73,12 @@ func (l *live) transfer(ctx context.Context, es []*entry, to func(content) (*liv
 		}
 	}
 	for dest, batch := range batches {
-		for len(batch) > 0 {
-			n := min(len(batch), maxRecord)
-			err := dest.in.do(batch[:n])
-			dest.settle(batch[:n], err)
-			for _, in := range batch[:n] {
+		for _, some := range dest.in.parted(batch) {
+			err := dest.in.do(some)
+			dest.settle(some, err)
+			for _, in := range some {
 				note(of[in], err)
 			}
-			batch = batch[n:]
 		}
 	}
 	if err := l.end(moved); err != nil && first == nil {

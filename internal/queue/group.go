@@ -6,9 +6,7 @@ import "sync"
 // next gathers. Nobody waits for company.
 type group[T any] struct {
 	write func([]T) error
-	most  int         // items of a write
-	size  func(T) int // of an item in bytes
-	bytes int         // of a write; one caller's items are never parted
+	share func(T) float64 // of a write that an item takes up: 1 is a full one
 
 	mu      sync.Mutex
 	waiting []bundle[T] // guarded by mu
@@ -20,7 +18,8 @@ type bundle[T any] struct {
 	done  chan error
 }
 
-// do returns when the items are written, in the order of the calls.
+// do returns when the items are written, in the order of the calls. They are
+// written together, however many they are.
 func (g *group[T]) do(items []T) error {
 	b := bundle[T]{items: items, done: make(chan error, 1)}
 	g.mu.Lock()
@@ -55,13 +54,12 @@ func (g *group[T]) run() {
 func (g *group[T]) next() []bundle[T] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	items, bytes, n := 0, 0, 0
+	full, n := 0.0, 0
 	for ; n < len(g.waiting); n++ {
-		items += len(g.waiting[n].items)
 		for _, it := range g.waiting[n].items {
-			bytes += g.size(it)
+			full += g.share(it)
 		}
-		if n > 0 && (items > g.most || bytes > g.bytes) {
+		if n > 0 && full > 1 {
 			break
 		}
 	}
@@ -72,4 +70,19 @@ func (g *group[T]) next() []bundle[T] {
 	now := g.waiting[:n:n]
 	g.waiting = g.waiting[n:]
 	return now
+}
+
+// parted splits items so that each part makes no more than one write.
+func (g *group[T]) parted(items []T) (parts [][]T) {
+	full, from := 0.0, 0
+	for i, it := range items {
+		share := g.share(it)
+		if full += share; full > 1 && i > from {
+			parts, full, from = append(parts, items[from:i]), share, i
+		}
+	}
+	if from < len(items) {
+		parts = append(parts, items[from:])
+	}
+	return parts
 }

@@ -63,6 +63,13 @@ type incoming struct {
 	pos  uint64 // once it is there
 }
 
+// share is how much of a record the message takes up.
+func (m *incoming) share() float64 {
+	const fixed = 160 // bytes of a head without its names, which may be escaped
+	heads := float64(fixed+2*len(m.head.Group)+2*len(m.head.Key)) / headBytes
+	return max(heads, float64(len(m.part))/recordBytes, 1.0/maxRecord)
+}
+
 func millis(t time.Time) int64      { return t.UnixMilli() }
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms) }
 
@@ -73,13 +80,15 @@ func (l *live) store(batch []*incoming) error {
 		m.head.Size = len(m.part)
 		heads[i], parts[i] = m.head, m.part
 	}
-	line, err := json.Marshal(heads)
-	if err != nil {
+	var line strings.Builder
+	enc := json.NewEncoder(&line)
+	enc.SetEscapeHTML(false) // what clients like to name groups by stays short
+	if err := enc.Encode(heads); err != nil {
 		return fmt.Errorf("encode messages of queue %s: %w", l.name, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
 	defer cancel()
-	seq, err := l.log.Append(ctx, string(line), joinParts(parts))
+	seq, err := l.log.Append(ctx, strings.TrimSpace(line.String()), joinParts(parts))
 	if err != nil {
 		return err
 	}

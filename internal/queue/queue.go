@@ -32,6 +32,7 @@ const (
 	MaxInFlight   = 120_000             // messages of a queue that are received and not yet deleted
 	DedupWindow   = 5 * time.Minute     // in which a message that is sent again is dropped
 	maxTags       = 50
+	maxToken      = 128 // bytes of a group or deduplication id
 )
 
 // FIFOSuffix is how the names of FIFO queues end.

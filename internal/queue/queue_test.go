@@ -407,6 +407,27 @@ func TestDeadLettersGoToTheirQueueAndBack(t *testing.T) {
 	}
 }
 
+func TestManyMessagesWithLongNamesMakeSeveralRecords(t *testing.T) {
+	q := open(t)
+	q.create("q.fifo", nil)
+	long := strings.Repeat("<", maxToken-4)
+	var ms []Message
+	for i := range 300 {
+		ms = append(ms, Message{Body: "a", Group: fmt.Sprintf("%s%04d", long, i), Dedup: fmt.Sprintf("%s%04d", long, i)})
+	}
+	q.put("q.fifo", ms...)
+	ok(t, q.Sender().Send(t.Context(), event.Target{Name: "q.fifo"}, event.Message{ID: strings.Repeat("x", 70_000), Group: "g", Body: []byte("b")}))
+	q.restart()
+	if i, _ := q.Get("q.fifo"); i.Visible != 301 {
+		t.Errorf("%d messages, want 301", i.Visible)
+	}
+	sent, err := q.Send(t.Context(), "q.fifo", Message{Body: "a", Group: long + "12345", Dedup: "d"})
+	ok(t, err)
+	if !errs.Is(sent[0].Err, errs.Invalid) {
+		t.Errorf("a group that is too long: %v", sent[0].Err)
+	}
+}
+
 func TestPurgedMessagesAreGone(t *testing.T) {
 	q := open(t)
 	q.create("q", nil)

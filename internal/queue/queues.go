@@ -58,15 +58,17 @@ type document struct {
 }
 
 const (
-	maxHeld     = 64 << 20 // bytes of messages that are kept in memory besides on disk
-	recordBytes = 4 << 20  // of a record that more than one sender fills
-	opening     = 8        // queues that are read at a time
+	maxHeld      = 64 << 20 // bytes of messages that are kept in memory besides on disk
+	recordBytes  = 4 << 20  // of a record that more than one message fills
+	headBytes    = 48 << 10 // of a record's heads: the engine takes 64 KiB
+	writeChanges = 20_000   // of one write
+	opening      = 8        // queues that are read at a time
 )
 
 // Open reads all queues. Run must run for old messages to go.
 func Open(ctx context.Context, o Options) (*Queues, error) {
 	q := &Queues{o: o, byName: map[string]*live{}, stopped: make(chan struct{})}
-	q.journal = &group[change]{write: q.write, most: 20_000, size: func(change) int { return 0 }, bytes: 1}
+	q.journal = &group[change]{write: q.write, share: func(change) float64 { return 1.0 / writeChanges }}
 	var docs []document
 	revs := map[string]uint64{}
 	err := o.Bucket.List(ctx, "", func(key string, value []byte, rev uint64) error {
@@ -138,7 +140,7 @@ func (q *Queues) open(ctx context.Context, d document, rev uint64) (*live, error
 		cfg: d.Config, tags: d.Tags, created: d.Created, changed: d.Modified, rev: rev,
 		x: newIndex(d.Config.FIFO), seen: map[string]*sighting{}, records: map[uint64]int{}, hollow: map[uint64]struct{}{}, ended: map[uint64][]ending{},
 	}
-	l.in = &group[*incoming]{write: l.store, most: maxRecord, size: func(m *incoming) int { return len(m.part) }, bytes: recordBytes}
+	l.in = &group[*incoming]{write: l.store, share: (*incoming).share}
 	return l, nil
 }
 

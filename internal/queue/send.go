@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -52,17 +54,23 @@ func (l *live) send(ctx context.Context, msgs []Message) []Sent {
 		}
 		batch, of = append(batch, in), append(of, i)
 	}
-	if len(batch) > 0 {
-		err := l.in.do(batch)
-		for n, in := range batch {
+	for _, some := range l.in.parted(batch) {
+		err := l.in.do(some)
+		for n, in := range some {
 			outcome[of[n]] = Sent{ID: in.head.ID, Sequence: in.pos, Err: err}
 		}
-		l.settle(batch, err)
+		of = of[len(some):]
+		l.settle(some, err)
 	}
 	for i, key := range repeats {
 		outcome[i] = outcome[same[key]]
 	}
 	return outcome
+}
+
+// validToken reports whether s can be a group or deduplication id.
+func validToken(s string) bool {
+	return len(s) <= maxToken && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // ownKey begins the keys of the node's own sendings.
@@ -71,6 +79,9 @@ const ownKey = "own "
 // key returns what repeats of the message are told by, or "". mu is held.
 func (l *live) key(m *Message) string {
 	switch {
+	case !validToken(m.own) && m.Dedup == "":
+		sum := sha256.Sum256([]byte(m.own))
+		return ownKey + hex.EncodeToString(sum[:])
 	case m.own != "" && m.Dedup == "":
 		return ownKey + m.own
 	case !l.cfg.FIFO:
@@ -102,6 +113,9 @@ func (l *live) incoming(m *Message) (*incoming, error) {
 		if delay = *m.Delay; delay < 0 || delay > MaxDelay {
 			return nil, errs.Newf(errs.Invalid, "a message can be delayed from 0s to %s", MaxDelay)
 		}
+	}
+	if !validToken(m.Group) || !validToken(m.Dedup) {
+		return nil, errs.Newf(errs.Invalid, "a group or deduplication id is text of at most %d bytes, without control characters", maxToken)
 	}
 	if l.cfg.FIFO {
 		switch {

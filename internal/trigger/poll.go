@@ -19,8 +19,8 @@ const (
 	growEvery    = time.Second // how often a worker is added while all are busy
 	firstPause   = 100 * time.Millisecond
 	longPause    = 10 * time.Second
-	// A message that a call may have for longer than the queue hides it is hidden
-	// for the longest that this can take, and so much more.
+	// What a call may take besides the function's own time: a cold start, the
+	// wait for an instance. Messages are hidden for so much longer.
 	holdMargin = 30 * time.Second
 )
 
@@ -160,7 +160,7 @@ func (w *workers) loop(ctx context.Context) {
 		if pause > 0 {
 			w.r.sleep(ctx, pause)
 		}
-		ds, taken, err := w.gather(ctx)
+		ds, hide, taken, err := w.gather(ctx)
 		if err != nil {
 			w.failed(err.Error())
 			w.back()
@@ -177,7 +177,7 @@ func (w *workers) loop(ctx context.Context) {
 		}
 		w.busy.Add(1)
 		w.grow(ctx)
-		w.handle(ctx, ds)
+		w.handle(ctx, ds, hide)
 		w.busy.Add(-1)
 	}
 }
@@ -202,12 +202,12 @@ type received struct {
 }
 
 // gather receives a batch: what is there when the first message is, and what
-// comes within the window. taken is true if there were messages, although the
+// comes within the window. They are hidden for hide from then on. taken is true if there were messages, although the
 // filters may have left none.
-func (w *workers) gather(ctx context.Context) (ds []received, taken bool, err error) {
+func (w *workers) gather(ctx context.Context) (ds []received, hide time.Duration, taken bool, err error) {
 	hide, own, err := w.visibility()
 	if err != nil {
-		return nil, false, err
+		return nil, 0, false, err
 	}
 	wait := queue.MaxWait
 	var end time.Time
@@ -215,8 +215,8 @@ func (w *workers) gather(ctx context.Context) (ds []received, taken bool, err er
 		now := time.Now()
 		got, err := w.t.o.Queues.Receive(ctx, w.m.Source.Name, queue.Receive{Max: w.m.Batch - len(ds), Visibility: &hide, Wait: &wait, Inside: true})
 		if err != nil {
-			w.giveBack(ds, 0)
-			return nil, taken, err
+			w.giveBack(ds)
+			return nil, 0, taken, err
 		}
 		if taken = taken || len(got) > 0; len(got) > 0 && end.IsZero() {
 			end = time.Now().Add(w.m.Window)
@@ -225,28 +225,30 @@ func (w *workers) gather(ctx context.Context) (ds []received, taken bool, err er
 			ds = append(ds, received{d, now.Add(own)})
 		}
 		if wait = min(time.Until(end), queue.MaxWait); len(ds) >= w.m.Batch || wait <= 0 || !taken {
-			return ds, taken, nil
+			return ds, hide, taken, nil
 		}
 		if ctx.Err() != nil { // no call will begin any more
-			w.giveBack(ds, 0)
-			return nil, taken, nil
+			w.giveBack(ds)
+			return nil, 0, taken, nil
 		}
 	}
 }
 
 // visibility returns for how long messages are hidden that are received now, and
-// for how long the queue would.
+// for how long the queue would hide them. They stay hidden while a call may still
+// have them: one that fails shows them when the queue would, and if the node ends
+// they are visible at once.
 func (w *workers) visibility() (hide, own time.Duration, err error) {
 	i, err := w.t.o.Queues.Get(w.m.Source.Name)
 	if err != nil {
 		return 0, 0, err
 	}
 	own = i.Config.Visibility
-	hide = own
-	if v, err := w.t.o.Functions.Lookup(w.m.Function.Name, w.m.Function.Qualifier); err == nil && v.Timeout+w.m.Window > own {
-		hide = v.Timeout + w.m.Window + holdMargin
+	hide = own + w.m.Window + holdMargin
+	if v, err := w.t.o.Functions.Lookup(w.m.Function.Name, w.m.Function.Qualifier); err == nil {
+		hide += v.Timeout
 	}
-	return hide, own, nil
+	return min(hide, queue.MaxVisibility), own, nil
 }
 
 // filter deletes the messages that no filter lets through and returns the others.
@@ -282,14 +284,17 @@ func (w *workers) matches(doc []byte) bool {
 
 // handle calls the function with a batch, in as many calls as its payloads need,
 // one after the other.
-func (w *workers) handle(ctx context.Context, ds []received) {
-	for len(ds) > 0 {
+func (w *workers) handle(ctx context.Context, ds []received, hide time.Duration) {
+	for first := true; len(ds) > 0; first = false {
+		if !first { // the calls before took time of theirs
+			w.hold(ctx, ds, hide)
+		}
 		n, payload, err := w.payload(ds)
 		if err != nil {
 			w.failed(err.Error())
 			w.leave(ctx, ds[:n])
 		} else if !w.call(ctx, ds[:n], payload) {
-			w.giveBack(ds[n:], 0)
+			w.giveBack(ds[n:])
 			return
 		}
 		ds = ds[n:]
@@ -325,7 +330,7 @@ func (w *workers) call(ctx context.Context, ds []received, payload []byte) bool 
 		w.failed(err.Error())
 		w.leave(ctx, ds)
 	case err != nil:
-		w.giveBack(ds, 0)
+		w.giveBack(ds)
 		if ctx.Err() == nil {
 			w.failed(err.Error())
 			w.back()
@@ -408,8 +413,20 @@ func (w *workers) leave(ctx context.Context, ds []received) {
 	}
 }
 
+// hold hides messages for longer, so that they are not shown while they wait for
+// their call.
+func (w *workers) hold(ctx context.Context, ds []received, hide time.Duration) {
+	hides := make([]queue.Hide, len(ds))
+	for i, d := range ds {
+		hides[i] = queue.Hide{Handle: d.Handle, For: hide}
+	}
+	if _, err := w.t.o.Queues.Hide(context.WithoutCancel(ctx), w.m.Source.Name, hides...); err != nil {
+		w.t.o.Log.Warn("messages may be handled twice", "trigger", w.m.ID, "err", err)
+	}
+}
+
 // giveBack undoes the receives of messages that no call got.
-func (w *workers) giveBack(ds []received, delay time.Duration) {
+func (w *workers) giveBack(ds []received) {
 	var handles []string
 	for _, d := range ds {
 		handles = append(handles, d.Handle)
@@ -417,7 +434,7 @@ func (w *workers) giveBack(ds []received, delay time.Duration) {
 	if len(handles) == 0 {
 		return
 	}
-	if err := w.t.o.Queues.Return(context.Background(), w.m.Source.Name, delay, handles...); err != nil {
+	if err := w.t.o.Queues.Return(context.Background(), w.m.Source.Name, 0, handles...); err != nil {
 		w.t.o.Log.Warn("messages come back later than they should", "trigger", w.m.ID, "err", err)
 	}
 }

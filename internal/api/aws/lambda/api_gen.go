@@ -4,6 +4,7 @@ package lambda
 
 import (
 	"context"
+	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 )
@@ -16,15 +17,18 @@ import (
 type API interface {
 	AddPermission(ctx context.Context, in *AddPermissionInput) (*AddPermissionOutput, error)
 	CreateAlias(ctx context.Context, in *CreateAliasInput) (*CreateAliasOutput, error)
+	CreateEventSourceMapping(ctx context.Context, in *CreateEventSourceMappingInput) (*CreateEventSourceMappingOutput, error)
 	CreateFunction(ctx context.Context, in *CreateFunctionInput) (*CreateFunctionOutput, error)
 	CreateFunctionUrlConfig(ctx context.Context, in *CreateFunctionUrlConfigInput) (*CreateFunctionUrlConfigOutput, error)
 	DeleteAlias(ctx context.Context, in *DeleteAliasInput) (*DeleteAliasOutput, error)
+	DeleteEventSourceMapping(ctx context.Context, in *DeleteEventSourceMappingInput) (*DeleteEventSourceMappingOutput, error)
 	DeleteFunction(ctx context.Context, in *DeleteFunctionInput) (*DeleteFunctionOutput, error)
 	DeleteFunctionConcurrency(ctx context.Context, in *DeleteFunctionConcurrencyInput) (*DeleteFunctionConcurrencyOutput, error)
 	DeleteFunctionUrlConfig(ctx context.Context, in *DeleteFunctionUrlConfigInput) (*DeleteFunctionUrlConfigOutput, error)
 	DeleteProvisionedConcurrencyConfig(ctx context.Context, in *DeleteProvisionedConcurrencyConfigInput) (*DeleteProvisionedConcurrencyConfigOutput, error)
 	GetAccountSettings(ctx context.Context, in *GetAccountSettingsInput) (*GetAccountSettingsOutput, error)
 	GetAlias(ctx context.Context, in *GetAliasInput) (*GetAliasOutput, error)
+	GetEventSourceMapping(ctx context.Context, in *GetEventSourceMappingInput) (*GetEventSourceMappingOutput, error)
 	GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunctionOutput, error)
 	GetFunctionConcurrency(ctx context.Context, in *GetFunctionConcurrencyInput) (*GetFunctionConcurrencyOutput, error)
 	GetFunctionConfiguration(ctx context.Context, in *GetFunctionConfigurationInput) (*GetFunctionConfigurationOutput, error)
@@ -35,6 +39,7 @@ type API interface {
 	Invoke(ctx context.Context, in *InvokeInput) (*InvokeOutput, error)
 	InvokeWithResponseStream(ctx context.Context, in *InvokeWithResponseStreamInput) (*InvokeWithResponseStreamOutput, error)
 	ListAliases(ctx context.Context, in *ListAliasesInput) (*ListAliasesOutput, error)
+	ListEventSourceMappings(ctx context.Context, in *ListEventSourceMappingsInput) (*ListEventSourceMappingsOutput, error)
 	ListFunctionUrlConfigs(ctx context.Context, in *ListFunctionUrlConfigsInput) (*ListFunctionUrlConfigsOutput, error)
 	ListFunctions(ctx context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error)
 	ListProvisionedConcurrencyConfigs(ctx context.Context, in *ListProvisionedConcurrencyConfigsInput) (*ListProvisionedConcurrencyConfigsOutput, error)
@@ -48,6 +53,7 @@ type API interface {
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
 	UpdateAlias(ctx context.Context, in *UpdateAliasInput) (*UpdateAliasOutput, error)
+	UpdateEventSourceMapping(ctx context.Context, in *UpdateEventSourceMappingInput) (*UpdateEventSourceMappingOutput, error)
 	UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInput) (*UpdateFunctionCodeOutput, error)
 	UpdateFunctionConfiguration(ctx context.Context, in *UpdateFunctionConfigurationInput) (*UpdateFunctionConfigurationOutput, error)
 	UpdateFunctionUrlConfig(ctx context.Context, in *UpdateFunctionUrlConfigInput) (*UpdateFunctionUrlConfigOutput, error)
@@ -62,15 +68,18 @@ func NewService(api API) *wire.Service {
 		Operations: []*wire.Operation{
 			{Name: "AddPermission", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/policy", Status: 201, Handler: wire.Handle(api.AddPermission)},
 			{Name: "CreateAlias", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/aliases", Status: 201, Handler: wire.Handle(api.CreateAlias)},
+			{Name: "CreateEventSourceMapping", Method: "POST", Path: "/2015-03-31/event-source-mappings", Status: 202, Handler: wire.Handle(api.CreateEventSourceMapping)},
 			{Name: "CreateFunction", Method: "POST", Path: "/2015-03-31/functions", Status: 201, Handler: wire.Handle(api.CreateFunction)},
 			{Name: "CreateFunctionUrlConfig", Method: "POST", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 201, Handler: wire.Handle(api.CreateFunctionUrlConfig)},
 			{Name: "DeleteAlias", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", Status: 204, Handler: wire.Handle(api.DeleteAlias)},
+			{Name: "DeleteEventSourceMapping", Method: "DELETE", Path: "/2015-03-31/event-source-mappings/{UUID}", Status: 202, Handler: wire.Handle(api.DeleteEventSourceMapping)},
 			{Name: "DeleteFunction", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.DeleteFunction)},
 			{Name: "DeleteFunctionConcurrency", Method: "DELETE", Path: "/2017-10-31/functions/{FunctionName}/concurrency", Status: 204, Handler: wire.Handle(api.DeleteFunctionConcurrency)},
 			{Name: "DeleteFunctionUrlConfig", Method: "DELETE", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 204, Handler: wire.Handle(api.DeleteFunctionUrlConfig)},
 			{Name: "DeleteProvisionedConcurrencyConfig", Method: "DELETE", Path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", Status: 204, Handler: wire.Handle(api.DeleteProvisionedConcurrencyConfig)},
 			{Name: "GetAccountSettings", Method: "GET", Path: "/2016-08-19/account-settings", Status: 200, Handler: wire.Handle(api.GetAccountSettings)},
 			{Name: "GetAlias", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", Status: 200, Handler: wire.Handle(api.GetAlias)},
+			{Name: "GetEventSourceMapping", Method: "GET", Path: "/2015-03-31/event-source-mappings/{UUID}", Status: 200, Handler: wire.Handle(api.GetEventSourceMapping)},
 			{Name: "GetFunction", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.GetFunction)},
 			{Name: "GetFunctionConcurrency", Method: "GET", Path: "/2019-09-30/functions/{FunctionName}/concurrency", Status: 200, Handler: wire.Handle(api.GetFunctionConcurrency)},
 			{Name: "GetFunctionConfiguration", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.GetFunctionConfiguration)},
@@ -81,6 +90,7 @@ func NewService(api API) *wire.Service {
 			{Name: "Invoke", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/invocations", Status: 200, Handler: wire.Handle(api.Invoke)},
 			{Name: "InvokeWithResponseStream", Method: "POST", Path: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", Status: 200, Handler: wire.Handle(api.InvokeWithResponseStream)},
 			{Name: "ListAliases", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/aliases", Status: 200, Handler: wire.Handle(api.ListAliases)},
+			{Name: "ListEventSourceMappings", Method: "GET", Path: "/2015-03-31/event-source-mappings", Status: 200, Handler: wire.Handle(api.ListEventSourceMappings)},
 			{Name: "ListFunctionUrlConfigs", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/urls", Status: 200, Handler: wire.Handle(api.ListFunctionUrlConfigs)},
 			{Name: "ListFunctions", Method: "GET", Path: "/2015-03-31/functions", Status: 200, Handler: wire.Handle(api.ListFunctions)},
 			{Name: "ListProvisionedConcurrencyConfigs", Method: "GET", Path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL", Status: 200, Handler: wire.Handle(api.ListProvisionedConcurrencyConfigs)},
@@ -94,6 +104,7 @@ func NewService(api API) *wire.Service {
 			{Name: "TagResource", Method: "POST", Path: "/2017-03-31/tags/{Resource}", Status: 204, Handler: wire.Handle(api.TagResource)},
 			{Name: "UntagResource", Method: "DELETE", Path: "/2017-03-31/tags/{Resource}", Status: 204, Handler: wire.Handle(api.UntagResource)},
 			{Name: "UpdateAlias", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", Status: 200, Handler: wire.Handle(api.UpdateAlias)},
+			{Name: "UpdateEventSourceMapping", Method: "PUT", Path: "/2015-03-31/event-source-mappings/{UUID}", Status: 202, Handler: wire.Handle(api.UpdateEventSourceMapping)},
 			{Name: "UpdateFunctionCode", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/code", Status: 200, Handler: wire.Handle(api.UpdateFunctionCode)},
 			{Name: "UpdateFunctionConfiguration", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.UpdateFunctionConfiguration)},
 			{Name: "UpdateFunctionUrlConfig", Method: "PUT", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 200, Handler: wire.Handle(api.UpdateFunctionUrlConfig)},
@@ -141,6 +152,7 @@ const (
 	CodeRecursiveInvocation                              = "RecursiveInvocationException"
 	CodeRequestTooLarge                                  = "RequestTooLargeException"
 	CodeResourceConflict                                 = "ResourceConflictException"
+	CodeResourceInUse                                    = "ResourceInUseException"
 	CodeResourceNotFound                                 = "ResourceNotFoundException"
 	CodeResourceNotReady                                 = "ResourceNotReadyException"
 	CodeS3FilesMountConnectivity                         = "S3FilesMountConnectivityException"
@@ -199,6 +211,7 @@ func errorTable() map[string]wire.ErrorInfo {
 		CodeRecursiveInvocation:                              {Status: 400, Message: "Message", Typed: true, Sender: true},
 		CodeRequestTooLarge:                                  {Status: 413, Message: "message", Typed: true, Sender: true},
 		CodeResourceConflict:                                 {Status: 409, Message: "message", Typed: true, Sender: true},
+		CodeResourceInUse:                                    {Status: 400, Message: "Message", Typed: true, Sender: true},
 		CodeResourceNotFound:                                 {Status: 404, Message: "Message", Typed: true, Sender: true},
 		CodeResourceNotReady:                                 {Status: 502, Message: "message", Typed: true},
 		CodeS3FilesMountConnectivity:                         {Status: 408, Message: "Message", Typed: true, Sender: true},
@@ -382,6 +395,28 @@ func (v *AliasRoutingConfiguration) Walk(w wire.Walker) {
 	w.Member(0, wire.MapOf(&v.AdditionalVersionWeights, nil))
 }
 
+// AmazonManagedKafkaEventSourceConfig is the shape AmazonManagedKafkaEventSourceConfig of the model.
+type AmazonManagedKafkaEventSourceConfig struct {
+	ConsumerGroupId      *string
+	SchemaRegistryConfig *KafkaSchemaRegistryConfig
+}
+
+var shapeAmazonManagedKafkaEventSourceConfig = wire.Shape{Name: "AmazonManagedKafkaEventSourceConfig", Members: []wire.Member{
+	{Name: "ConsumerGroupId", Type: wire.TypeString},
+	{Name: "SchemaRegistryConfig", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*AmazonManagedKafkaEventSourceConfig) Shape() *wire.Shape {
+	return &shapeAmazonManagedKafkaEventSourceConfig
+}
+
+// Walk shows the members to the codec.
+func (v *AmazonManagedKafkaEventSourceConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.ConsumerGroupId)
+	w.Member(1, wire.Ptr(&v.SchemaRegistryConfig))
+}
+
 // CapacityProviderConfig is the shape CapacityProviderConfig of the model.
 type CapacityProviderConfig struct {
 	LambdaManagedInstancesCapacityProviderConfig *LambdaManagedInstancesCapacityProviderConfig // required
@@ -475,6 +510,104 @@ func (v *CreateAliasInput) Walk(w wire.Walker) {
 	w.Member(2, &v.FunctionVersion)
 	w.Member(3, &v.Name)
 	w.Member(4, wire.Ptr(&v.RoutingConfig))
+}
+
+// CreateEventSourceMappingInput is the shape CreateEventSourceMappingRequest of the model.
+type CreateEventSourceMappingInput struct {
+	AmazonManagedKafkaEventSourceConfig *AmazonManagedKafkaEventSourceConfig
+	BatchSize                           *int32
+	BisectBatchOnFunctionError          *bool
+	DestinationConfig                   *DestinationConfig
+	DocumentDBEventSourceConfig         *DocumentDBEventSourceConfig
+	Enabled                             *bool
+	EventSourceArn                      *string
+	FilterCriteria                      *FilterCriteria
+	FunctionName                        *string // required
+	FunctionResponseTypes               []string
+	KMSKeyArn                           *string
+	LoggingConfig                       *EventSourceMappingLoggingConfig
+	MaximumBatchingWindowInSeconds      *int32
+	MaximumRecordAgeInSeconds           *int32
+	MaximumRetryAttempts                *int32
+	MetricsConfig                       *EventSourceMappingMetricsConfig
+	ParallelizationFactor               *int32
+	ProvisionedPollerConfig             *ProvisionedPollerConfig
+	Queues                              []string
+	ScalingConfig                       *ScalingConfig
+	SelfManagedEventSource              *SelfManagedEventSource
+	SelfManagedKafkaEventSourceConfig   *SelfManagedKafkaEventSourceConfig
+	SourceAccessConfigurations          []SourceAccessConfiguration
+	StartingPosition                    string // one of EventSourcePosition
+	StartingPositionTimestamp           *time.Time
+	Tags                                map[string]string
+	Topics                              []string
+	TumblingWindowInSeconds             *int32
+}
+
+var shapeCreateEventSourceMappingInput = wire.Shape{Name: "CreateEventSourceMappingRequest", Members: []wire.Member{
+	{Name: "AmazonManagedKafkaEventSourceConfig", Type: wire.TypeStructure},
+	{Name: "BatchSize", Type: wire.TypeInteger},
+	{Name: "BisectBatchOnFunctionError", Type: wire.TypeBoolean},
+	{Name: "DestinationConfig", Type: wire.TypeStructure},
+	{Name: "DocumentDBEventSourceConfig", Type: wire.TypeStructure},
+	{Name: "Enabled", Type: wire.TypeBoolean},
+	{Name: "EventSourceArn", Type: wire.TypeString},
+	{Name: "FilterCriteria", Type: wire.TypeStructure},
+	{Name: "FunctionName", Type: wire.TypeString, Required: true},
+	{Name: "FunctionResponseTypes", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "KMSKeyArn", Type: wire.TypeString},
+	{Name: "LoggingConfig", Type: wire.TypeStructure},
+	{Name: "MaximumBatchingWindowInSeconds", Type: wire.TypeInteger},
+	{Name: "MaximumRecordAgeInSeconds", Type: wire.TypeInteger},
+	{Name: "MaximumRetryAttempts", Type: wire.TypeInteger},
+	{Name: "MetricsConfig", Type: wire.TypeStructure},
+	{Name: "ParallelizationFactor", Type: wire.TypeInteger},
+	{Name: "ProvisionedPollerConfig", Type: wire.TypeStructure},
+	{Name: "Queues", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "ScalingConfig", Type: wire.TypeStructure},
+	{Name: "SelfManagedEventSource", Type: wire.TypeStructure},
+	{Name: "SelfManagedKafkaEventSourceConfig", Type: wire.TypeStructure},
+	{Name: "SourceAccessConfigurations", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "StartingPosition", Type: wire.TypeString},
+	{Name: "StartingPositionTimestamp", Type: wire.TypeTimestamp},
+	{Name: "Tags", Type: wire.TypeMap, Key: &wire.Member{Type: wire.TypeString}, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "Topics", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "TumblingWindowInSeconds", Type: wire.TypeInteger},
+}}
+
+// Shape describes the structure to the codec.
+func (*CreateEventSourceMappingInput) Shape() *wire.Shape { return &shapeCreateEventSourceMappingInput }
+
+// Walk shows the members to the codec.
+func (v *CreateEventSourceMappingInput) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.AmazonManagedKafkaEventSourceConfig))
+	w.Member(1, &v.BatchSize)
+	w.Member(2, &v.BisectBatchOnFunctionError)
+	w.Member(3, wire.Ptr(&v.DestinationConfig))
+	w.Member(4, wire.Ptr(&v.DocumentDBEventSourceConfig))
+	w.Member(5, &v.Enabled)
+	w.Member(6, &v.EventSourceArn)
+	w.Member(7, wire.Ptr(&v.FilterCriteria))
+	w.Member(8, &v.FunctionName)
+	w.Member(9, wire.ListOf(&v.FunctionResponseTypes, nil))
+	w.Member(10, &v.KMSKeyArn)
+	w.Member(11, wire.Ptr(&v.LoggingConfig))
+	w.Member(12, &v.MaximumBatchingWindowInSeconds)
+	w.Member(13, &v.MaximumRecordAgeInSeconds)
+	w.Member(14, &v.MaximumRetryAttempts)
+	w.Member(15, wire.Ptr(&v.MetricsConfig))
+	w.Member(16, &v.ParallelizationFactor)
+	w.Member(17, wire.Ptr(&v.ProvisionedPollerConfig))
+	w.Member(18, wire.ListOf(&v.Queues, nil))
+	w.Member(19, wire.Ptr(&v.ScalingConfig))
+	w.Member(20, wire.Ptr(&v.SelfManagedEventSource))
+	w.Member(21, wire.Ptr(&v.SelfManagedKafkaEventSourceConfig))
+	w.Member(22, wire.ListOf(&v.SourceAccessConfigurations, nil))
+	w.Member(23, &v.StartingPosition)
+	w.Member(24, &v.StartingPositionTimestamp)
+	w.Member(25, wire.MapOf(&v.Tags, nil))
+	w.Member(26, wire.ListOf(&v.Topics, nil))
+	w.Member(27, &v.TumblingWindowInSeconds)
 }
 
 // CreateFunctionInput is the shape CreateFunctionRequest of the model.
@@ -673,6 +806,23 @@ func (v *DeleteAliasInput) Walk(w wire.Walker) {
 	w.Member(1, &v.Name)
 }
 
+// DeleteEventSourceMappingInput is the shape DeleteEventSourceMappingRequest of the model.
+type DeleteEventSourceMappingInput struct {
+	UUID *string // required
+}
+
+var shapeDeleteEventSourceMappingInput = wire.Shape{Name: "DeleteEventSourceMappingRequest", Members: []wire.Member{
+	{Name: "UUID", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*DeleteEventSourceMappingInput) Shape() *wire.Shape { return &shapeDeleteEventSourceMappingInput }
+
+// Walk shows the members to the codec.
+func (v *DeleteEventSourceMappingInput) Walk(w wire.Walker) {
+	w.Member(0, &v.UUID)
+}
+
 // DeleteFunctionConcurrencyInput is the shape DeleteFunctionConcurrencyRequest of the model.
 type DeleteFunctionConcurrencyInput struct {
 	FunctionName *string // required
@@ -769,6 +919,49 @@ func (*DeleteProvisionedConcurrencyConfigInput) Shape() *wire.Shape {
 func (v *DeleteProvisionedConcurrencyConfigInput) Walk(w wire.Walker) {
 	w.Member(0, &v.FunctionName)
 	w.Member(1, &v.Qualifier)
+}
+
+// DestinationConfig is the shape DestinationConfig of the model.
+type DestinationConfig struct {
+	OnFailure *OnFailure
+	OnSuccess *OnSuccess
+}
+
+var shapeDestinationConfig = wire.Shape{Name: "DestinationConfig", Members: []wire.Member{
+	{Name: "OnFailure", Type: wire.TypeStructure},
+	{Name: "OnSuccess", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*DestinationConfig) Shape() *wire.Shape { return &shapeDestinationConfig }
+
+// Walk shows the members to the codec.
+func (v *DestinationConfig) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.OnFailure))
+	w.Member(1, wire.Ptr(&v.OnSuccess))
+}
+
+// DocumentDBEventSourceConfig is the shape DocumentDBEventSourceConfig of the model.
+type DocumentDBEventSourceConfig struct {
+	CollectionName *string
+	DatabaseName   *string
+	FullDocument   string // one of FullDocument
+}
+
+var shapeDocumentDBEventSourceConfig = wire.Shape{Name: "DocumentDBEventSourceConfig", Members: []wire.Member{
+	{Name: "CollectionName", Type: wire.TypeString},
+	{Name: "DatabaseName", Type: wire.TypeString},
+	{Name: "FullDocument", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*DocumentDBEventSourceConfig) Shape() *wire.Shape { return &shapeDocumentDBEventSourceConfig }
+
+// Walk shows the members to the codec.
+func (v *DocumentDBEventSourceConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.CollectionName)
+	w.Member(1, &v.DatabaseName)
+	w.Member(2, &v.FullDocument)
 }
 
 // DurableConfig is the shape DurableConfig of the model.
@@ -885,6 +1078,159 @@ func (v *EphemeralStorage) Walk(w wire.Walker) {
 	w.Member(0, &v.Size)
 }
 
+// EventSourceMappingConfiguration is the shape EventSourceMappingConfiguration of the model.
+type EventSourceMappingConfiguration struct {
+	AmazonManagedKafkaEventSourceConfig *AmazonManagedKafkaEventSourceConfig
+	BatchSize                           *int32
+	BisectBatchOnFunctionError          *bool
+	DestinationConfig                   *DestinationConfig
+	DocumentDBEventSourceConfig         *DocumentDBEventSourceConfig
+	EventSourceArn                      *string
+	EventSourceMappingArn               *string
+	FilterCriteria                      *FilterCriteria
+	FilterCriteriaError                 *FilterCriteriaError
+	FunctionArn                         *string
+	FunctionResponseTypes               []string
+	KMSKeyArn                           *string
+	LastModified                        *time.Time
+	LastProcessingResult                *string
+	LoggingConfig                       *EventSourceMappingLoggingConfig
+	MaximumBatchingWindowInSeconds      *int32
+	MaximumRecordAgeInSeconds           *int32
+	MaximumRetryAttempts                *int32
+	MetricsConfig                       *EventSourceMappingMetricsConfig
+	ParallelizationFactor               *int32
+	ProvisionedPollerConfig             *ProvisionedPollerConfig
+	Queues                              []string
+	ScalingConfig                       *ScalingConfig
+	SelfManagedEventSource              *SelfManagedEventSource
+	SelfManagedKafkaEventSourceConfig   *SelfManagedKafkaEventSourceConfig
+	SourceAccessConfigurations          []SourceAccessConfiguration
+	StartingPosition                    string // one of EventSourcePosition
+	StartingPositionTimestamp           *time.Time
+	State                               *string
+	StateTransitionReason               *string
+	Topics                              []string
+	TumblingWindowInSeconds             *int32
+	UUID                                *string
+}
+
+var shapeEventSourceMappingConfiguration = wire.Shape{Name: "EventSourceMappingConfiguration", Members: []wire.Member{
+	{Name: "AmazonManagedKafkaEventSourceConfig", Type: wire.TypeStructure},
+	{Name: "BatchSize", Type: wire.TypeInteger},
+	{Name: "BisectBatchOnFunctionError", Type: wire.TypeBoolean},
+	{Name: "DestinationConfig", Type: wire.TypeStructure},
+	{Name: "DocumentDBEventSourceConfig", Type: wire.TypeStructure},
+	{Name: "EventSourceArn", Type: wire.TypeString},
+	{Name: "EventSourceMappingArn", Type: wire.TypeString},
+	{Name: "FilterCriteria", Type: wire.TypeStructure},
+	{Name: "FilterCriteriaError", Type: wire.TypeStructure},
+	{Name: "FunctionArn", Type: wire.TypeString},
+	{Name: "FunctionResponseTypes", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "KMSKeyArn", Type: wire.TypeString},
+	{Name: "LastModified", Type: wire.TypeTimestamp},
+	{Name: "LastProcessingResult", Type: wire.TypeString},
+	{Name: "LoggingConfig", Type: wire.TypeStructure},
+	{Name: "MaximumBatchingWindowInSeconds", Type: wire.TypeInteger},
+	{Name: "MaximumRecordAgeInSeconds", Type: wire.TypeInteger},
+	{Name: "MaximumRetryAttempts", Type: wire.TypeInteger},
+	{Name: "MetricsConfig", Type: wire.TypeStructure},
+	{Name: "ParallelizationFactor", Type: wire.TypeInteger},
+	{Name: "ProvisionedPollerConfig", Type: wire.TypeStructure},
+	{Name: "Queues", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "ScalingConfig", Type: wire.TypeStructure},
+	{Name: "SelfManagedEventSource", Type: wire.TypeStructure},
+	{Name: "SelfManagedKafkaEventSourceConfig", Type: wire.TypeStructure},
+	{Name: "SourceAccessConfigurations", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "StartingPosition", Type: wire.TypeString},
+	{Name: "StartingPositionTimestamp", Type: wire.TypeTimestamp},
+	{Name: "State", Type: wire.TypeString},
+	{Name: "StateTransitionReason", Type: wire.TypeString},
+	{Name: "Topics", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "TumblingWindowInSeconds", Type: wire.TypeInteger},
+	{Name: "UUID", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*EventSourceMappingConfiguration) Shape() *wire.Shape {
+	return &shapeEventSourceMappingConfiguration
+}
+
+// Walk shows the members to the codec.
+func (v *EventSourceMappingConfiguration) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.AmazonManagedKafkaEventSourceConfig))
+	w.Member(1, &v.BatchSize)
+	w.Member(2, &v.BisectBatchOnFunctionError)
+	w.Member(3, wire.Ptr(&v.DestinationConfig))
+	w.Member(4, wire.Ptr(&v.DocumentDBEventSourceConfig))
+	w.Member(5, &v.EventSourceArn)
+	w.Member(6, &v.EventSourceMappingArn)
+	w.Member(7, wire.Ptr(&v.FilterCriteria))
+	w.Member(8, wire.Ptr(&v.FilterCriteriaError))
+	w.Member(9, &v.FunctionArn)
+	w.Member(10, wire.ListOf(&v.FunctionResponseTypes, nil))
+	w.Member(11, &v.KMSKeyArn)
+	w.Member(12, &v.LastModified)
+	w.Member(13, &v.LastProcessingResult)
+	w.Member(14, wire.Ptr(&v.LoggingConfig))
+	w.Member(15, &v.MaximumBatchingWindowInSeconds)
+	w.Member(16, &v.MaximumRecordAgeInSeconds)
+	w.Member(17, &v.MaximumRetryAttempts)
+	w.Member(18, wire.Ptr(&v.MetricsConfig))
+	w.Member(19, &v.ParallelizationFactor)
+	w.Member(20, wire.Ptr(&v.ProvisionedPollerConfig))
+	w.Member(21, wire.ListOf(&v.Queues, nil))
+	w.Member(22, wire.Ptr(&v.ScalingConfig))
+	w.Member(23, wire.Ptr(&v.SelfManagedEventSource))
+	w.Member(24, wire.Ptr(&v.SelfManagedKafkaEventSourceConfig))
+	w.Member(25, wire.ListOf(&v.SourceAccessConfigurations, nil))
+	w.Member(26, &v.StartingPosition)
+	w.Member(27, &v.StartingPositionTimestamp)
+	w.Member(28, &v.State)
+	w.Member(29, &v.StateTransitionReason)
+	w.Member(30, wire.ListOf(&v.Topics, nil))
+	w.Member(31, &v.TumblingWindowInSeconds)
+	w.Member(32, &v.UUID)
+}
+
+// EventSourceMappingLoggingConfig is the shape EventSourceMappingLoggingConfig of the model.
+type EventSourceMappingLoggingConfig struct {
+	SystemLogLevel string // one of EventSourceMappingSystemLogLevel
+}
+
+var shapeEventSourceMappingLoggingConfig = wire.Shape{Name: "EventSourceMappingLoggingConfig", Members: []wire.Member{
+	{Name: "SystemLogLevel", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*EventSourceMappingLoggingConfig) Shape() *wire.Shape {
+	return &shapeEventSourceMappingLoggingConfig
+}
+
+// Walk shows the members to the codec.
+func (v *EventSourceMappingLoggingConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.SystemLogLevel)
+}
+
+// EventSourceMappingMetricsConfig is the shape EventSourceMappingMetricsConfig of the model.
+type EventSourceMappingMetricsConfig struct {
+	Metrics []string
+}
+
+var shapeEventSourceMappingMetricsConfig = wire.Shape{Name: "EventSourceMappingMetricsConfig", Members: []wire.Member{
+	{Name: "Metrics", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+}}
+
+// Shape describes the structure to the codec.
+func (*EventSourceMappingMetricsConfig) Shape() *wire.Shape {
+	return &shapeEventSourceMappingMetricsConfig
+}
+
+// Walk shows the members to the codec.
+func (v *EventSourceMappingMetricsConfig) Walk(w wire.Walker) {
+	w.Member(0, wire.ListOf(&v.Metrics, nil))
+}
+
 // FileSystemConfig is the shape FileSystemConfig of the model.
 type FileSystemConfig struct {
 	Arn            *string // required
@@ -906,6 +1252,60 @@ func (v *FileSystemConfig) Walk(w wire.Walker) {
 	w.Member(0, &v.Arn)
 	w.Member(1, &v.LocalMountPath)
 	w.Member(2, wire.Ptr(&v.S3FilesConfig))
+}
+
+// Filter is the shape Filter of the model.
+type Filter struct {
+	Pattern *string
+}
+
+var shapeFilter = wire.Shape{Name: "Filter", Members: []wire.Member{
+	{Name: "Pattern", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*Filter) Shape() *wire.Shape { return &shapeFilter }
+
+// Walk shows the members to the codec.
+func (v *Filter) Walk(w wire.Walker) {
+	w.Member(0, &v.Pattern)
+}
+
+// FilterCriteria is the shape FilterCriteria of the model.
+type FilterCriteria struct {
+	Filters []Filter
+}
+
+var shapeFilterCriteria = wire.Shape{Name: "FilterCriteria", Members: []wire.Member{
+	{Name: "Filters", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+}}
+
+// Shape describes the structure to the codec.
+func (*FilterCriteria) Shape() *wire.Shape { return &shapeFilterCriteria }
+
+// Walk shows the members to the codec.
+func (v *FilterCriteria) Walk(w wire.Walker) {
+	w.Member(0, wire.ListOf(&v.Filters, nil))
+}
+
+// FilterCriteriaError is the shape FilterCriteriaError of the model.
+type FilterCriteriaError struct {
+	ErrorCode *string
+	Message   *string
+}
+
+var shapeFilterCriteriaError = wire.Shape{Name: "FilterCriteriaError", Members: []wire.Member{
+	{Name: "ErrorCode", Type: wire.TypeString},
+	{Name: "Message", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*FilterCriteriaError) Shape() *wire.Shape { return &shapeFilterCriteriaError }
+
+// Walk shows the members to the codec.
+func (v *FilterCriteriaError) Walk(w wire.Walker) {
+	w.Member(0, &v.ErrorCode)
+	w.Member(1, &v.Message)
 }
 
 // FunctionCode is the shape FunctionCode of the model.
@@ -1237,6 +1637,23 @@ func (*GetAliasInput) Shape() *wire.Shape { return &shapeGetAliasInput }
 func (v *GetAliasInput) Walk(w wire.Walker) {
 	w.Member(0, &v.FunctionName)
 	w.Member(1, &v.Name)
+}
+
+// GetEventSourceMappingInput is the shape GetEventSourceMappingRequest of the model.
+type GetEventSourceMappingInput struct {
+	UUID *string // required
+}
+
+var shapeGetEventSourceMappingInput = wire.Shape{Name: "GetEventSourceMappingRequest", Members: []wire.Member{
+	{Name: "UUID", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetEventSourceMappingInput) Shape() *wire.Shape { return &shapeGetEventSourceMappingInput }
+
+// Walk shows the members to the codec.
+func (v *GetEventSourceMappingInput) Walk(w wire.Walker) {
+	w.Member(0, &v.UUID)
 }
 
 // GetFunctionConcurrencyInput is the shape GetFunctionConcurrencyRequest of the model.
@@ -1798,6 +2215,71 @@ func (v *InvokeWithResponseStreamResponseEvent) Walk(w wire.Walker) {
 	w.Member(1, wire.Ptr(&v.PayloadChunk))
 }
 
+// KafkaSchemaRegistryAccessConfig is the shape KafkaSchemaRegistryAccessConfig of the model.
+type KafkaSchemaRegistryAccessConfig struct {
+	Type string // one of KafkaSchemaRegistryAuthType
+	URI  *string
+}
+
+var shapeKafkaSchemaRegistryAccessConfig = wire.Shape{Name: "KafkaSchemaRegistryAccessConfig", Members: []wire.Member{
+	{Name: "Type", Type: wire.TypeString},
+	{Name: "URI", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*KafkaSchemaRegistryAccessConfig) Shape() *wire.Shape {
+	return &shapeKafkaSchemaRegistryAccessConfig
+}
+
+// Walk shows the members to the codec.
+func (v *KafkaSchemaRegistryAccessConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.Type)
+	w.Member(1, &v.URI)
+}
+
+// KafkaSchemaRegistryConfig is the shape KafkaSchemaRegistryConfig of the model.
+type KafkaSchemaRegistryConfig struct {
+	AccessConfigs           []KafkaSchemaRegistryAccessConfig
+	EventRecordFormat       string // one of SchemaRegistryEventRecordFormat
+	SchemaRegistryURI       *string
+	SchemaValidationConfigs []KafkaSchemaValidationConfig
+}
+
+var shapeKafkaSchemaRegistryConfig = wire.Shape{Name: "KafkaSchemaRegistryConfig", Members: []wire.Member{
+	{Name: "AccessConfigs", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "EventRecordFormat", Type: wire.TypeString},
+	{Name: "SchemaRegistryURI", Type: wire.TypeString},
+	{Name: "SchemaValidationConfigs", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+}}
+
+// Shape describes the structure to the codec.
+func (*KafkaSchemaRegistryConfig) Shape() *wire.Shape { return &shapeKafkaSchemaRegistryConfig }
+
+// Walk shows the members to the codec.
+func (v *KafkaSchemaRegistryConfig) Walk(w wire.Walker) {
+	w.Member(0, wire.ListOf(&v.AccessConfigs, nil))
+	w.Member(1, &v.EventRecordFormat)
+	w.Member(2, &v.SchemaRegistryURI)
+	w.Member(3, wire.ListOf(&v.SchemaValidationConfigs, nil))
+}
+
+// KafkaSchemaValidationConfig is the shape KafkaSchemaValidationConfig of the model.
+type KafkaSchemaValidationConfig struct {
+	Attribute string // one of KafkaSchemaValidationAttribute
+}
+
+var shapeKafkaSchemaValidationConfig = wire.Shape{Name: "KafkaSchemaValidationConfig", Members: []wire.Member{
+	{Name: "Attribute", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*KafkaSchemaValidationConfig) Shape() *wire.Shape { return &shapeKafkaSchemaValidationConfig }
+
+// Walk shows the members to the codec.
+func (v *KafkaSchemaValidationConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.Attribute)
+}
+
 // LambdaManagedInstancesCapacityProviderConfig is the shape LambdaManagedInstancesCapacityProviderConfig of the model.
 type LambdaManagedInstancesCapacityProviderConfig struct {
 	CapacityProviderArn                   *string // required
@@ -1892,6 +2374,52 @@ func (*ListAliasesOutput) Shape() *wire.Shape { return &shapeListAliasesOutput }
 // Walk shows the members to the codec.
 func (v *ListAliasesOutput) Walk(w wire.Walker) {
 	w.Member(0, wire.ListOf(&v.Aliases, nil))
+	w.Member(1, &v.NextMarker)
+}
+
+// ListEventSourceMappingsInput is the shape ListEventSourceMappingsRequest of the model.
+type ListEventSourceMappingsInput struct {
+	EventSourceArn *string
+	FunctionName   *string
+	Marker         *string
+	MaxItems       *int32
+}
+
+var shapeListEventSourceMappingsInput = wire.Shape{Name: "ListEventSourceMappingsRequest", Members: []wire.Member{
+	{Name: "EventSourceArn", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "Marker", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "MaxItems", Type: wire.TypeInteger, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListEventSourceMappingsInput) Shape() *wire.Shape { return &shapeListEventSourceMappingsInput }
+
+// Walk shows the members to the codec.
+func (v *ListEventSourceMappingsInput) Walk(w wire.Walker) {
+	w.Member(0, &v.EventSourceArn)
+	w.Member(1, &v.FunctionName)
+	w.Member(2, &v.Marker)
+	w.Member(3, &v.MaxItems)
+}
+
+// ListEventSourceMappingsOutput is the shape ListEventSourceMappingsResponse of the model.
+type ListEventSourceMappingsOutput struct {
+	EventSourceMappings []EventSourceMappingConfiguration
+	NextMarker          *string
+}
+
+var shapeListEventSourceMappingsOutput = wire.Shape{Name: "ListEventSourceMappingsResponse", Members: []wire.Member{
+	{Name: "EventSourceMappings", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "NextMarker", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListEventSourceMappingsOutput) Shape() *wire.Shape { return &shapeListEventSourceMappingsOutput }
+
+// Walk shows the members to the codec.
+func (v *ListEventSourceMappingsOutput) Walk(w wire.Walker) {
+	w.Member(0, wire.ListOf(&v.EventSourceMappings, nil))
 	w.Member(1, &v.NextMarker)
 }
 
@@ -2134,6 +2662,40 @@ func (v *LoggingConfig) Walk(w wire.Walker) {
 	w.Member(3, &v.SystemLogLevel)
 }
 
+// OnFailure is the shape OnFailure of the model.
+type OnFailure struct {
+	Destination *string
+}
+
+var shapeOnFailure = wire.Shape{Name: "OnFailure", Members: []wire.Member{
+	{Name: "Destination", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*OnFailure) Shape() *wire.Shape { return &shapeOnFailure }
+
+// Walk shows the members to the codec.
+func (v *OnFailure) Walk(w wire.Walker) {
+	w.Member(0, &v.Destination)
+}
+
+// OnSuccess is the shape OnSuccess of the model.
+type OnSuccess struct {
+	Destination *string
+}
+
+var shapeOnSuccess = wire.Shape{Name: "OnSuccess", Members: []wire.Member{
+	{Name: "Destination", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*OnSuccess) Shape() *wire.Shape { return &shapeOnSuccess }
+
+// Walk shows the members to the codec.
+func (v *OnSuccess) Walk(w wire.Walker) {
+	w.Member(0, &v.Destination)
+}
+
 // ProvisionedConcurrencyConfigListItem is the shape ProvisionedConcurrencyConfigListItem of the model.
 type ProvisionedConcurrencyConfigListItem struct {
 	AllocatedProvisionedConcurrentExecutions *int32
@@ -2169,6 +2731,29 @@ func (v *ProvisionedConcurrencyConfigListItem) Walk(w wire.Walker) {
 	w.Member(4, &v.RequestedProvisionedConcurrentExecutions)
 	w.Member(5, &v.Status)
 	w.Member(6, &v.StatusReason)
+}
+
+// ProvisionedPollerConfig is the shape ProvisionedPollerConfig of the model.
+type ProvisionedPollerConfig struct {
+	MaximumPollers  *int32
+	MinimumPollers  *int32
+	PollerGroupName *string
+}
+
+var shapeProvisionedPollerConfig = wire.Shape{Name: "ProvisionedPollerConfig", Members: []wire.Member{
+	{Name: "MaximumPollers", Type: wire.TypeInteger},
+	{Name: "MinimumPollers", Type: wire.TypeInteger},
+	{Name: "PollerGroupName", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*ProvisionedPollerConfig) Shape() *wire.Shape { return &shapeProvisionedPollerConfig }
+
+// Walk shows the members to the codec.
+func (v *ProvisionedPollerConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.MaximumPollers)
+	w.Member(1, &v.MinimumPollers)
+	w.Member(2, &v.PollerGroupName)
 }
 
 // PublishVersionInput is the shape PublishVersionRequest of the model.
@@ -2427,6 +3012,62 @@ func (v *S3FilesConfig) Walk(w wire.Walker) {
 	w.Member(0, &v.DirectS3Read)
 }
 
+// ScalingConfig is the shape ScalingConfig of the model.
+type ScalingConfig struct {
+	MaximumConcurrency *int32
+}
+
+var shapeScalingConfig = wire.Shape{Name: "ScalingConfig", Members: []wire.Member{
+	{Name: "MaximumConcurrency", Type: wire.TypeInteger},
+}}
+
+// Shape describes the structure to the codec.
+func (*ScalingConfig) Shape() *wire.Shape { return &shapeScalingConfig }
+
+// Walk shows the members to the codec.
+func (v *ScalingConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.MaximumConcurrency)
+}
+
+// SelfManagedEventSource is the shape SelfManagedEventSource of the model.
+type SelfManagedEventSource struct {
+	Endpoints map[string][]string
+}
+
+var shapeSelfManagedEventSource = wire.Shape{Name: "SelfManagedEventSource", Members: []wire.Member{
+	{Name: "Endpoints", Type: wire.TypeMap, Key: &wire.Member{Type: wire.TypeString}, Elem: &wire.Member{Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}}},
+}}
+
+// Shape describes the structure to the codec.
+func (*SelfManagedEventSource) Shape() *wire.Shape { return &shapeSelfManagedEventSource }
+
+// Walk shows the members to the codec.
+func (v *SelfManagedEventSource) Walk(w wire.Walker) {
+	w.Member(0, wire.MapOf(&v.Endpoints, func(p *[]string) any { return wire.ListOf(p, nil) }))
+}
+
+// SelfManagedKafkaEventSourceConfig is the shape SelfManagedKafkaEventSourceConfig of the model.
+type SelfManagedKafkaEventSourceConfig struct {
+	ConsumerGroupId      *string
+	SchemaRegistryConfig *KafkaSchemaRegistryConfig
+}
+
+var shapeSelfManagedKafkaEventSourceConfig = wire.Shape{Name: "SelfManagedKafkaEventSourceConfig", Members: []wire.Member{
+	{Name: "ConsumerGroupId", Type: wire.TypeString},
+	{Name: "SchemaRegistryConfig", Type: wire.TypeStructure},
+}}
+
+// Shape describes the structure to the codec.
+func (*SelfManagedKafkaEventSourceConfig) Shape() *wire.Shape {
+	return &shapeSelfManagedKafkaEventSourceConfig
+}
+
+// Walk shows the members to the codec.
+func (v *SelfManagedKafkaEventSourceConfig) Walk(w wire.Walker) {
+	w.Member(0, &v.ConsumerGroupId)
+	w.Member(1, wire.Ptr(&v.SchemaRegistryConfig))
+}
+
 // SnapStart is the shape SnapStart of the model.
 type SnapStart struct {
 	ApplyOn string // one of SnapStartApplyOn
@@ -2462,6 +3103,26 @@ func (*SnapStartResponse) Shape() *wire.Shape { return &shapeSnapStartResponse }
 func (v *SnapStartResponse) Walk(w wire.Walker) {
 	w.Member(0, &v.ApplyOn)
 	w.Member(1, &v.OptimizationStatus)
+}
+
+// SourceAccessConfiguration is the shape SourceAccessConfiguration of the model.
+type SourceAccessConfiguration struct {
+	Type string // one of SourceAccessType
+	URI  *string
+}
+
+var shapeSourceAccessConfiguration = wire.Shape{Name: "SourceAccessConfiguration", Members: []wire.Member{
+	{Name: "Type", Type: wire.TypeString},
+	{Name: "URI", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*SourceAccessConfiguration) Shape() *wire.Shape { return &shapeSourceAccessConfiguration }
+
+// Walk shows the members to the codec.
+func (v *SourceAccessConfiguration) Walk(w wire.Walker) {
+	w.Member(0, &v.Type)
+	w.Member(1, &v.URI)
 }
 
 // TagResourceInput is the shape TagResourceRequest of the model.
@@ -2622,6 +3283,86 @@ func (v *UpdateAliasInput) Walk(w wire.Walker) {
 	w.Member(3, &v.Name)
 	w.Member(4, &v.RevisionId)
 	w.Member(5, wire.Ptr(&v.RoutingConfig))
+}
+
+// UpdateEventSourceMappingInput is the shape UpdateEventSourceMappingRequest of the model.
+type UpdateEventSourceMappingInput struct {
+	AmazonManagedKafkaEventSourceConfig *AmazonManagedKafkaEventSourceConfig
+	BatchSize                           *int32
+	BisectBatchOnFunctionError          *bool
+	DestinationConfig                   *DestinationConfig
+	DocumentDBEventSourceConfig         *DocumentDBEventSourceConfig
+	Enabled                             *bool
+	FilterCriteria                      *FilterCriteria
+	FunctionName                        *string
+	FunctionResponseTypes               []string
+	KMSKeyArn                           *string
+	LoggingConfig                       *EventSourceMappingLoggingConfig
+	MaximumBatchingWindowInSeconds      *int32
+	MaximumRecordAgeInSeconds           *int32
+	MaximumRetryAttempts                *int32
+	MetricsConfig                       *EventSourceMappingMetricsConfig
+	ParallelizationFactor               *int32
+	ProvisionedPollerConfig             *ProvisionedPollerConfig
+	ScalingConfig                       *ScalingConfig
+	SelfManagedKafkaEventSourceConfig   *SelfManagedKafkaEventSourceConfig
+	SourceAccessConfigurations          []SourceAccessConfiguration
+	TumblingWindowInSeconds             *int32
+	UUID                                *string // required
+}
+
+var shapeUpdateEventSourceMappingInput = wire.Shape{Name: "UpdateEventSourceMappingRequest", Members: []wire.Member{
+	{Name: "AmazonManagedKafkaEventSourceConfig", Type: wire.TypeStructure},
+	{Name: "BatchSize", Type: wire.TypeInteger},
+	{Name: "BisectBatchOnFunctionError", Type: wire.TypeBoolean},
+	{Name: "DestinationConfig", Type: wire.TypeStructure},
+	{Name: "DocumentDBEventSourceConfig", Type: wire.TypeStructure},
+	{Name: "Enabled", Type: wire.TypeBoolean},
+	{Name: "FilterCriteria", Type: wire.TypeStructure},
+	{Name: "FunctionName", Type: wire.TypeString},
+	{Name: "FunctionResponseTypes", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeString}},
+	{Name: "KMSKeyArn", Type: wire.TypeString},
+	{Name: "LoggingConfig", Type: wire.TypeStructure},
+	{Name: "MaximumBatchingWindowInSeconds", Type: wire.TypeInteger},
+	{Name: "MaximumRecordAgeInSeconds", Type: wire.TypeInteger},
+	{Name: "MaximumRetryAttempts", Type: wire.TypeInteger},
+	{Name: "MetricsConfig", Type: wire.TypeStructure},
+	{Name: "ParallelizationFactor", Type: wire.TypeInteger},
+	{Name: "ProvisionedPollerConfig", Type: wire.TypeStructure},
+	{Name: "ScalingConfig", Type: wire.TypeStructure},
+	{Name: "SelfManagedKafkaEventSourceConfig", Type: wire.TypeStructure},
+	{Name: "SourceAccessConfigurations", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "TumblingWindowInSeconds", Type: wire.TypeInteger},
+	{Name: "UUID", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*UpdateEventSourceMappingInput) Shape() *wire.Shape { return &shapeUpdateEventSourceMappingInput }
+
+// Walk shows the members to the codec.
+func (v *UpdateEventSourceMappingInput) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.AmazonManagedKafkaEventSourceConfig))
+	w.Member(1, &v.BatchSize)
+	w.Member(2, &v.BisectBatchOnFunctionError)
+	w.Member(3, wire.Ptr(&v.DestinationConfig))
+	w.Member(4, wire.Ptr(&v.DocumentDBEventSourceConfig))
+	w.Member(5, &v.Enabled)
+	w.Member(6, wire.Ptr(&v.FilterCriteria))
+	w.Member(7, &v.FunctionName)
+	w.Member(8, wire.ListOf(&v.FunctionResponseTypes, nil))
+	w.Member(9, &v.KMSKeyArn)
+	w.Member(10, wire.Ptr(&v.LoggingConfig))
+	w.Member(11, &v.MaximumBatchingWindowInSeconds)
+	w.Member(12, &v.MaximumRecordAgeInSeconds)
+	w.Member(13, &v.MaximumRetryAttempts)
+	w.Member(14, wire.Ptr(&v.MetricsConfig))
+	w.Member(15, &v.ParallelizationFactor)
+	w.Member(16, wire.Ptr(&v.ProvisionedPollerConfig))
+	w.Member(17, wire.Ptr(&v.ScalingConfig))
+	w.Member(18, wire.Ptr(&v.SelfManagedKafkaEventSourceConfig))
+	w.Member(19, wire.ListOf(&v.SourceAccessConfigurations, nil))
+	w.Member(20, &v.TumblingWindowInSeconds)
+	w.Member(21, &v.UUID)
 }
 
 // UpdateFunctionCodeInput is the shape UpdateFunctionCodeRequest of the model.
@@ -2872,12 +3613,16 @@ func (v *VpcConfigResponse) Walk(w wire.Walker) {
 // Inputs and outputs that have a name of their own.
 type (
 	CreateAliasOutput                 = AliasConfiguration
+	CreateEventSourceMappingOutput    = EventSourceMappingConfiguration
 	CreateFunctionOutput              = FunctionConfiguration
+	DeleteEventSourceMappingOutput    = EventSourceMappingConfiguration
 	GetAliasOutput                    = AliasConfiguration
+	GetEventSourceMappingOutput       = EventSourceMappingConfiguration
 	GetFunctionConfigurationOutput    = FunctionConfiguration
 	PublishVersionOutput              = FunctionConfiguration
 	PutFunctionConcurrencyOutput      = Concurrency
 	UpdateAliasOutput                 = AliasConfiguration
+	UpdateEventSourceMappingOutput    = EventSourceMappingConfiguration
 	UpdateFunctionCodeOutput          = FunctionConfiguration
 	UpdateFunctionConfigurationOutput = FunctionConfiguration
 )
@@ -2986,6 +3731,43 @@ const (
 	DirectS3ReadAuto     = "AUTO"
 )
 
+// Values of EndPointType.
+const (
+	EndPointTypeKafkaBootstrapServers = "KAFKA_BOOTSTRAP_SERVERS"
+)
+
+// Values of EventSourceMappingMetric.
+const (
+	EventSourceMappingMetricEventCount   = "EventCount"
+	EventSourceMappingMetricErrorCount   = "ErrorCount"
+	EventSourceMappingMetricKafkaMetrics = "KafkaMetrics"
+)
+
+// Values of EventSourceMappingSystemLogLevel.
+const (
+	EventSourceMappingSystemLogLevelDebug = "DEBUG"
+	EventSourceMappingSystemLogLevelInfo  = "INFO"
+	EventSourceMappingSystemLogLevelWarn  = "WARN"
+)
+
+// Values of EventSourcePosition.
+const (
+	EventSourcePositionTrimHorizon = "TRIM_HORIZON"
+	EventSourcePositionLatest      = "LATEST"
+	EventSourcePositionAtTimestamp = "AT_TIMESTAMP"
+)
+
+// Values of FullDocument.
+const (
+	FullDocumentUpdateLookup = "UpdateLookup"
+	FullDocumentDefault      = "Default"
+)
+
+// Values of FunctionResponseType.
+const (
+	FunctionResponseTypeReportBatchItemFailures = "ReportBatchItemFailures"
+)
+
 // Values of FunctionUrlAuthType.
 const (
 	FunctionUrlAuthTypeNone   = "NONE"
@@ -3013,6 +3795,20 @@ const (
 const (
 	InvokeModeBuffered       = "BUFFERED"
 	InvokeModeResponseStream = "RESPONSE_STREAM"
+)
+
+// Values of KafkaSchemaRegistryAuthType.
+const (
+	KafkaSchemaRegistryAuthTypeBasicAuth                = "BASIC_AUTH"
+	KafkaSchemaRegistryAuthTypeClientCertificateTlsAuth = "CLIENT_CERTIFICATE_TLS_AUTH"
+	KafkaSchemaRegistryAuthTypeServerRootCaCertificate  = "SERVER_ROOT_CA_CERTIFICATE"
+	KafkaSchemaRegistryAuthTypeOauthbearerAuth          = "OAUTHBEARER_AUTH"
+)
+
+// Values of KafkaSchemaValidationAttribute.
+const (
+	KafkaSchemaValidationAttributeKey   = "KEY"
+	KafkaSchemaValidationAttributeValue = "VALUE"
 )
 
 // Values of LastUpdateStatus.
@@ -3154,6 +3950,12 @@ const (
 	S3ObjectStorageModeReference = "REFERENCE"
 )
 
+// Values of SchemaRegistryEventRecordFormat.
+const (
+	SchemaRegistryEventRecordFormatJson   = "JSON"
+	SchemaRegistryEventRecordFormatSource = "SOURCE"
+)
+
 // Values of SnapStartApplyOn.
 const (
 	SnapStartApplyOnPublishedVersions = "PublishedVersions"
@@ -3164,6 +3966,25 @@ const (
 const (
 	SnapStartOptimizationStatusOn  = "On"
 	SnapStartOptimizationStatusOff = "Off"
+)
+
+// Values of SourceAccessType.
+const (
+	SourceAccessTypeBasicAuth                 = "BASIC_AUTH"
+	SourceAccessTypeVpcSubnet                 = "VPC_SUBNET"
+	SourceAccessTypeVpcSecurityGroup          = "VPC_SECURITY_GROUP"
+	SourceAccessTypeSaslScram512Auth          = "SASL_SCRAM_512_AUTH"
+	SourceAccessTypeSaslScram256Auth          = "SASL_SCRAM_256_AUTH"
+	SourceAccessTypeVirtualHost               = "VIRTUAL_HOST"
+	SourceAccessTypeClientCertificateTlsAuth  = "CLIENT_CERTIFICATE_TLS_AUTH"
+	SourceAccessTypeServerRootCaCertificate   = "SERVER_ROOT_CA_CERTIFICATE"
+	SourceAccessTypeOauthbearerAuth           = "OAUTHBEARER_AUTH"
+	SourceAccessTypeOauthbearerScope          = "OAUTHBEARER_SCOPE"
+	SourceAccessTypeOauthbearerAudience       = "OAUTHBEARER_AUDIENCE"
+	SourceAccessTypeOauthbearerLogicalCluster = "OAUTHBEARER_LOGICAL_CLUSTER"
+	SourceAccessTypeOauthbearerIdentityPool   = "OAUTHBEARER_IDENTITY_POOL"
+	SourceAccessTypeIamAuth                   = "IAM_AUTH"
+	SourceAccessTypeIamOauthbearerAuth        = "IAM_OAUTHBEARER_AUTH"
 )
 
 // Values of State.

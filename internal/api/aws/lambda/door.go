@@ -17,6 +17,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/trigger"
 )
 
 // Invoker runs functions. Its errors are of the kinds of package errs.
@@ -52,6 +53,8 @@ type Options struct {
 	URLs     *endpoint.URLs
 	URL      func(id string) string // where the URL of an id is served, with a slash at its end
 	Policies *endpoint.Documents[Policy]
+
+	Triggers *trigger.Triggers
 }
 
 // Door serves Lambda's API. It is safe for concurrent use.
