@@ -33,6 +33,7 @@ type deployOptions struct {
 	project // what flags say; it goes before the project file
 	env     []string
 	watch   bool
+	release releaseOptions
 }
 
 func (c *cli) deployCommand() *cobra.Command {
@@ -47,10 +48,15 @@ index.mjs or index.js, an executable bootstrap, or a Go program (go.mod or
 main.go), which is compiled. A mayfly.toml in the directory may say name,
 runtime, handler, memory, timeout, storage, description and [env]; flags go
 before it. What neither says stays as it is. A .mayflyignore lists what to leave
-out of the package.`,
+out of the package.
+
+--publish makes a version that never changes of the code. --alias gives it all
+calls of an alias, --canary only a part, until "mayfly promote" gives it the rest
+or "mayfly rollback" takes it back.`,
 		Example: `  mayfly deploy ./hello
   mayfly deploy ./hello --name hi --memory 256 --timeout 10 --env STAGE=dev
-  mayfly deploy ./hello --watch`,
+  mayfly deploy ./hello --watch
+  mayfly deploy ./hello --canary 10%`,
 		Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
@@ -65,6 +71,9 @@ out of the package.`,
 			cl, err := c.client()
 			if err != nil {
 				return err
+			}
+			if o.watch && o.release.wanted() {
+				return usageError{errors.New("--watch changes what is not published: leave out --publish, --alias and --canary")}
 			}
 			if o.watch {
 				return c.watch(cmd.Context(), cl, args[0], o)
@@ -85,6 +94,9 @@ out of the package.`,
 	f.Int32Var(&o.TimeoutS, "timeout", 0, "seconds a call may take")
 	f.Int32Var(&o.StorageMB, "storage", 0, "MB of /tmp")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "environment variable KEY=VALUE; repeat for more")
+	f.BoolVar(&o.release.publish, "publish", false, "publish a version of it")
+	f.StringVar(&o.release.alias, "alias", "", "publish, and give the version all calls of an alias (with --canary: "+defaultAlias+")")
+	f.Var(&o.release.canary, "canary", "publish, and give the version a part of the alias's calls, such as 10%")
 	f.BoolVarP(&o.watch, "watch", "w", false, "deploy again whenever a file changes")
 	return cmd
 }
@@ -129,6 +141,7 @@ type deployment struct {
 	CodeBytes  int      `json:"codeBytes"`
 	CodeSHA256 string   `json:"codeSha256"`
 	Changes    []change `json:"changes"`
+	Release    *release `json:"release,omitempty"`
 	Warnings   []string `json:"warnings"`
 }
 
@@ -187,6 +200,11 @@ func (c *cli) deploy(ctx context.Context, cl *client, dir string, o deployOption
 	}
 	if served.RuntimeWarning != "" {
 		d.Warnings = append(d.Warnings, served.RuntimeWarning)
+	}
+	if o.release.wanted() {
+		if d.Release, err = cl.release(ctx, p.Name, o.release); err != nil {
+			return nil, err
+		}
 	}
 	return d, nil
 }
@@ -343,6 +361,9 @@ func (c *cli) printDeployment(d *deployment) error {
 	lipgloss.Fprintln(c.out, good.Render("✓"), strong.Render(d.Name), d.Action, faint.Render(fmt.Sprintf("(%s, %s, %s)", d.Runtime, d.Handler, bytesText(int64(d.CodeBytes)))))
 	for _, ch := range d.Changes {
 		lipgloss.Fprintln(c.out, " ", fmt.Sprintf("%-12s", ch.What), faint.Render(ch.From), "→", ch.To)
+	}
+	if d.Release != nil {
+		c.printRelease(d.Name, d.Release)
 	}
 	if d.Action == "created" {
 		lipgloss.Fprintln(c.out, faint.Render("  Call it: ")+c.self()+" invoke "+d.Name)

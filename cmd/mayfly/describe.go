@@ -29,6 +29,8 @@ type description struct {
 	ServedBy    string            `json:"servedBy,omitempty"`
 	Warning     string            `json:"warning,omitempty"`
 	Running     []instance        `json:"running"`
+	Versions    []versionLine     `json:"versions"`
+	Capacity    concurrency       `json:"concurrency"`
 }
 
 func (c *cli) describeCommand() *cobra.Command {
@@ -89,7 +91,14 @@ func (cl *client) describe(cmd *cobra.Command, name string) (d description, err 
 	if f.Environment != nil {
 		d.Env = f.Environment.Variables
 	}
-	return d, nil
+	if d.Versions, err = cl.versions(ctx, d.Name); err != nil {
+		return d, err
+	}
+	if d.Aliases, err = cl.aliases(ctx, d.Name); err != nil {
+		return d, err
+	}
+	d.Capacity, err = cl.concurrency(ctx, d.Name)
+	return d, err
 }
 
 func (c *cli) printDescription(d description) {
@@ -122,6 +131,7 @@ func (c *cli) printDescription(d description) {
 		{"changed", modifiedText(d.Modified)},
 		{"environment", pairs(d.Env)},
 		{"tags", pairs(d.Tags)},
+		{"reserved", reservedText(d.Capacity.Reserved)},
 	} {
 		if row[1] != "" {
 			lipgloss.Fprintln(c.out, faint.Render(fmt.Sprintf("%-13s", row[0])), row[1])
@@ -130,6 +140,7 @@ func (c *cli) printDescription(d description) {
 	if d.Warning != "" {
 		c.warnf("%s", d.Warning)
 	}
+	c.printVersions(d)
 	if len(d.Running) == 0 {
 		lipgloss.Fprintln(c.out, faint.Render("instances    "), "none, the next call starts one")
 		return
@@ -140,6 +151,41 @@ func (c *cli) printDescription(d description) {
 		rows = append(rows, []string{i.ID, i.Version, i.State, time.Since(i.Since).Round(time.Second).String(), bytesText(i.MemoryBytes)})
 	}
 	lipgloss.Fprintln(c.out, grid([]column{left("INSTANCE"), left("VERSION"), left("STATE"), right("FOR"), right("MEMORY")}, rows, false))
+}
+
+// reservedText is empty if nothing is reserved.
+func reservedText(calls *int32) string {
+	if calls == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d calls at one time", *calls)
+}
+
+// printVersions shows the published versions with their aliases, newest first.
+func (c *cli) printVersions(d description) {
+	if len(d.Versions) == 0 {
+		return
+	}
+	fmt.Fprintln(c.out)
+	provisioned := map[string]string{}
+	for _, p := range d.Capacity.Provisioned {
+		provisioned[p.Qualifier] = fmt.Sprintf("%d of %d ready", p.Ready, p.Wanted)
+	}
+	var rows [][]string
+	for _, v := range slices.Backward(d.Versions) {
+		rows = append(rows, []string{v.Version, modifiedText(v.Published), bytesText(v.CodeBytes), shortHash(v.CodeSHA256), provisioned[v.Version], v.Description})
+	}
+	lipgloss.Fprintln(c.out, grid([]column{left("VERSION"), left("PUBLISHED"), right("CODE"), left(""), left("PROVISIONED"), left("DESCRIPTION")}, rows, false))
+	if len(d.Aliases) == 0 {
+		return
+	}
+	fmt.Fprintln(c.out)
+	rows = nil
+	for _, a := range d.Aliases {
+		rows = append(rows, []string{a.Name, a.split.String(), provisioned[a.Name], a.Description})
+	}
+	lipgloss.Fprintln(c.out, grid([]column{left("ALIAS"), left("VERSION"), left("PROVISIONED"), left("DESCRIPTION")}, rows, false))
+	fmt.Fprintln(c.out)
 }
 
 func pairs(m map[string]string) string {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"charm.land/lipgloss/v2"
@@ -21,6 +23,8 @@ type functionLine struct {
 	CodeBytes int64  `json:"codeBytes"`
 	Modified  string `json:"modified"`
 	Instances int    `json:"instances"`
+
+	Aliases []aliasLine `json:"aliases,omitempty"`
 }
 
 func (c *cli) lsCommand() *cobra.Command {
@@ -37,6 +41,11 @@ func (c *cli) lsCommand() *cobra.Command {
 			lines, err := cl.list(cmd.Context())
 			if err != nil {
 				return err
+			}
+			for i := range lines {
+				if lines[i].Aliases, err = cl.aliases(cmd.Context(), lines[i].Name); err != nil {
+					return err
+				}
 			}
 			if c.json {
 				return c.printJSON(lines)
@@ -80,16 +89,34 @@ func (c *cli) printFunctions(lines []functionLine) {
 		fmt.Fprintln(c.err, "No functions yet. Make one of a directory: mayfly deploy DIR")
 		return
 	}
+	columns := []column{
+		left("NAME"), left("RUNTIME"), left("HANDLER"), right("MEMORY"), right("TIMEOUT"), right("CODE"), right("INSTANCES"), left("CHANGED"),
+	}
+	released := slices.ContainsFunc(lines, func(l functionLine) bool { return len(l.Aliases) > 0 })
+	if released {
+		columns = append(columns, left("ALIASES"))
+	}
 	var rows [][]string
 	for _, l := range lines {
-		rows = append(rows, []string{
+		row := []string{
 			strong.Render(l.Name), l.Runtime, l.Handler, fmt.Sprintf("%d MB", l.MemoryMB), fmt.Sprintf("%d s", l.TimeoutS),
 			bytesText(l.CodeBytes), fmt.Sprint(l.Instances), modifiedText(l.Modified),
-		})
+		}
+		if released {
+			row = append(row, aliasesText(l.Aliases))
+		}
+		rows = append(rows, row)
 	}
-	lipgloss.Fprintln(c.out, grid([]column{
-		left("NAME"), left("RUNTIME"), left("HANDLER"), right("MEMORY"), right("TIMEOUT"), right("CODE"), right("INSTANCES"), left("CHANGED"),
-	}, rows, false))
+	lipgloss.Fprintln(c.out, grid(columns, rows, false))
+}
+
+// aliasesText lists what aliases stand for: "live → 2 (90%), 3 (10%)".
+func aliasesText(list []aliasLine) string {
+	var words []string
+	for _, a := range list {
+		words = append(words, a.Name+" → "+a.split.String())
+	}
+	return strings.Join(words, "; ")
 }
 
 // modifiedText makes Lambda's time stamp readable.
