@@ -83,6 +83,7 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 	rec := n.record(v, r, attempt)
 	rec.Instance = inst.ID
 	rec.Phases.Queue = rec.Start.Sub(began)
+	rec.Kept = inst.Provisioned()
 	if times, fresh := inst.Start(); fresh {
 		rec.Init = times.Init
 		rec.Phases.Sandbox, rec.Phases.Init = times.Sandbox, times.Init
@@ -92,10 +93,14 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 }
 
 func (n *Invoker) record(v *function.Version, r Request, attempt int) meter.Record {
-	return meter.Record{
+	rec := meter.Record{
 		RequestID: r.RequestID, Attempt: attempt, Function: v.Function, Version: v.Version,
 		Start: time.Now(), MemoryMB: v.MemoryMB, TmpMB: v.TmpMB, Outcome: meter.OK,
 	}
+	if r.Qualifier != v.Version {
+		rec.Alias = r.Qualifier
+	}
+	return rec
 }
 
 // call runs the call on an instance and accounts for it.

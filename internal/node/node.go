@@ -186,7 +186,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.capacity = invoke.NewCapacity(n.registry, n.pool)
+	n.capacity = invoke.NewCapacity(n.registry, n.pool, n.meter)
 	calls, err := n.spine.Calls(ctx, n.cfg.Concurrency)
 	if err != nil {
 		return err

@@ -44,15 +44,17 @@ type Instance struct {
 	peak     int64      // most memory seen, in bytes
 	peakTime time.Time  // when it was last asked for
 
+	provisioned bool // was started to be ready ahead of calls; does not change
+
 	// Guarded by Pool.mu.
-	state       state
-	fresh       bool // has not run a call yet
-	broken      bool // must not run another call
-	provisioned bool // kept ready ahead of calls
-	watched     bool // its end will be noticed
-	since       time.Time
-	timer       *time.Timer
-	group       *group
+	state   state
+	fresh   bool // has not run a call yet
+	broken  bool // must not run another call
+	surplus bool // was provisioned, and is no longer wanted as such
+	watched bool // its end will be noticed
+	since   time.Time
+	timer   *time.Timer
+	group   *group
 }
 
 // StartTimes is what bringing up an instance took.
@@ -323,6 +325,9 @@ func (i *Instance) Peak() int64 {
 // Start returns what bringing up the instance took, on its first call; later it
 // reports false.
 func (i *Instance) Start() (StartTimes, bool) { return i.start, i.fresh }
+
+// Provisioned reports whether the instance was started to be ready ahead of calls.
+func (i *Instance) Provisioned() bool { return i.provisioned }
 
 // close ends the sandbox. The log is read to its end first.
 func (i *Instance) close() error {

@@ -211,7 +211,7 @@ func (p *Pool) Release(i *Instance) {
 func (p *Pool) put(i *Instance) {
 	p.busyNow--
 	p.settled()
-	if i.broken || p.shut || !i.usable() {
+	if i.broken || i.surplus || p.shut || !i.usable() {
 		p.discard(i)
 	} else {
 		p.offer(i)
@@ -345,7 +345,7 @@ func (p *Pool) begin(g *group) {
 		case err != nil:
 			p.discard(i)
 			p.refuse(g, err)
-		case p.shut:
+		case p.shut || i.surplus:
 			p.discard(i)
 		default:
 			p.offer(i)

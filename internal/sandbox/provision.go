@@ -63,8 +63,8 @@ func (p *Pool) Provision(v *function.Version, s Scale) {
 }
 
 // rescale sets g's scale and lets go of what is no longer wanted: of provisioned
-// instances idle ones end now and busy ones become like others, and what stayed
-// only because there were few ends in its time.
+// instances idle ones end now and busy ones after their call, and what stayed only
+// because there were few ends in its time.
 func (p *Pool) rescale(g *group, s Scale) {
 	g.supply = supply{want: s, live: g.live, provisioned: g.provisioned}
 	p.scaled[g] = struct{}{}
@@ -79,8 +79,8 @@ func (p *Pool) rescale(g *group, s Scale) {
 	for i := range p.instances {
 		switch {
 		case i.group != g || i.state == closed:
-		case i.provisioned && g.provisioned > s.Ready:
-			i.provisioned = false
+		case i.provisioned && !i.surplus && g.provisioned > s.Ready:
+			i.surplus = true
 			g.provisioned--
 		case i.state != starting:
 			p.keepWatch(i)
@@ -103,7 +103,7 @@ func (p *Pool) Ready(v *function.Version) Readiness {
 	}
 	r := Readiness{Trouble: g.trouble}
 	for i := range p.instances {
-		if i.group != g || !i.provisioned {
+		if i.group != g || !i.provisioned || i.surplus {
 			continue
 		}
 		switch i.state {
@@ -167,7 +167,7 @@ func (g *group) born(i *Instance) {
 // died stops counting an instance.
 func (g *group) died(i *Instance) {
 	g.live--
-	if i.provisioned {
+	if i.provisioned && !i.surplus {
 		g.provisioned--
 	}
 }
