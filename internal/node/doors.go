@@ -24,11 +24,11 @@ func (n *Node) openDoors(context.Context) error {
 	})
 	mux.Register(door.Service())
 	mux.Register(n.queueDoor())
-	mux.Register(n.apis.Service())
 	mux.HandleHTTP(admin.Service, maxAdminBody, admin.New(admin.Config{
 		Node: n.describe, Meter: n.meter, Prices: n.prices, List: n.list, Logs: n.logs,
 		Functions: n.registry, Instances: n.pool, Log: n.log,
 	}))
+	mux.Register(n.apis.Service())
 	n.front.rest = mux
 	n.front.paths = append(n.front.paths, pathHandler{lambda.CodePath, false, door.CodeHandler()})
 	return nil
