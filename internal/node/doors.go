@@ -30,6 +30,7 @@ func (n *Node) openDoors(context.Context) error {
 	}))
 	mux.Register(n.apis.Service())
 	n.front.rest = mux
+	n.serveObjects(mux)
 	n.front.paths = append(n.front.paths, pathHandler{lambda.CodePath, false, door.CodeHandler()})
 	return nil
 }

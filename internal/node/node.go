@@ -20,8 +20,10 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/api/aws/apigatewayv2"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/guest"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/lambda"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/s3"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/blob/disk"
+	"github.com/mayfly-dev/mayfly/internal/bucket"
 	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/function"
@@ -75,6 +77,8 @@ type Node struct {
 	urls     *endpoint.URLs
 	policies *endpoint.Documents[lambda.Policy]
 	apis     *apigatewayv2.Door
+	notices  *bucket.Notifications
+	objects  *s3.Store // nil on a machine that can't hold it
 	front    *front
 	capacity *invoke.Capacity
 	senders  event.Senders // by kind of target
@@ -108,6 +112,8 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	for _, open := range []func(context.Context) error{
 		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore,
 		n.openEndpoints, n.openQueues, n.openTriggers,
+		n.openEndpoints, n.openQueues,
+		n.openObjects,
 		n.openDoors, n.openConsole, n.openServer,
 	} {
 		if err := open(ctx); err != nil {
@@ -195,6 +201,7 @@ func (n *Node) openCore(ctx context.Context) error {
 		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: calls, Log: n.log,
 		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload,
 	})
+	n.senders[event.Function] = caller{n.invoker}
 	return nil
 }
 
@@ -241,6 +248,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.collectImages(gctx) })
 	g.Go(func() error { return n.queues.Run(gctx) })
 	g.Go(func() error { return n.triggers.Run(gctx) })
+	g.Go(func() error { return n.notices.Run(gctx) })
 	g.Go(func() error { return n.serve(n.listener) })
 	g.Go(func() error { return n.serve(n.inside) })
 	g.Go(func() error {
@@ -303,6 +311,9 @@ func (n *Node) close() error {
 	var all []error
 	if n.listener != nil {
 		n.listener.Close() // the server has closed it already, or never served
+	}
+	if n.objects != nil {
+		all = append(all, n.objects.Close())
 	}
 	if n.pool != nil {
 		done, cancel := context.WithCancel(context.Background())

@@ -50,6 +50,17 @@ func (b *Bucket) Create(ctx context.Context, key string, value []byte) (rev uint
 	return rev, nil
 }
 
+// Put stores a value under a key, whatever was there.
+func (b *Bucket) Put(ctx context.Context, key string, value []byte) error {
+	if err := b.s.room(reserve); err != nil {
+		return err
+	}
+	if _, err := b.kv.Put(ctx, key, value); err != nil {
+		return b.fail(err, "put", key)
+	}
+	return nil
+}
+
 // Update replaces the value whose revision is rev, else errs.Stale.
 func (b *Bucket) Update(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
 	if err := b.s.room(reserve); err != nil {

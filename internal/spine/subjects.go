@@ -6,6 +6,10 @@ const (
 	callsSubject  = "calls."
 	callsConsumer = "invoke"
 
+	noticesStream   = "notices" // about objects, not yet delivered
+	noticesSubject  = "notices.object"
+	noticesConsumer = "deliver"
+
 	meterStream  = "meter" // batches of metering records
 	meterSubject = "meter.batch"
 
@@ -25,4 +29,5 @@ const (
 	QueuesBucket    = "queues"
 	MovesBucket     = "queue-moves" // of messages out of dead-letter queues
 	MappingsBucket  = "mappings"    // of event sources to functions
+	NoticesBucket   = "notices"     // what is to be told of objects
 )

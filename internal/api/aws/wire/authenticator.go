@@ -182,10 +182,7 @@ func (c *keyCache) get(s *signature, secret string) []byte {
 	if ok && have.secret == secret {
 		return have.key
 	}
-	key := []byte("AWS4" + secret)
-	for _, part := range []string{s.date, s.region, s.service, scopeEnd} {
-		key = hmacSHA256(key, []byte(part))
-	}
+	key := SigningKey(secret, s.date, s.region, s.service)
 	// The strings are parts of a request's headers: copies let go of the rest.
 	k = scopeKey{strings.Clone(k.accessKey), strings.Clone(k.date), strings.Clone(k.region), strings.Clone(k.service)}
 	c.mu.Lock()
@@ -194,5 +191,15 @@ func (c *keyCache) get(s *signature, secret string) []byte {
 		clear(c.keys)
 	}
 	c.keys[k] = signingKey{secret, key}
+	return key
+}
+
+// SigningKey derives the key that signs requests of one day (yyyymmdd) to a
+// service in a region.
+func SigningKey(secret, date, region, service string) []byte {
+	key := []byte("AWS4" + secret)
+	for _, part := range []string{date, region, service, scopeEnd} {
+		key = hmacSHA256(key, []byte(part))
+	}
 	return key
 }

@@ -161,6 +161,23 @@ func (x *exchange) serve() error {
 	return x.call()
 }
 
+type leadKey struct{}
+
+// Lead returns r such that a Mux chooses its operation as if path, escaped, had
+// been sent. The signature still has to cover the path that was: for services
+// that let the host name a part of it.
+func Lead(r *http.Request, path string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), leadKey{}, path))
+}
+
+// leadPath returns the path by which the request's operation is chosen.
+func (x *exchange) leadPath() string {
+	if path, ok := x.req.http.Context().Value(leadKey{}).(string); ok {
+		return path
+	}
+	return x.req.path
+}
+
 // sentPath returns the request's path as the client sent it, escaped.
 func sentPath(r *http.Request) string {
 	if strings.HasPrefix(r.RequestURI, "/") {
@@ -209,7 +226,7 @@ func (x *exchange) choose(name string) {
 	case Query:
 		x.op = s.byName[r.query.Get("Action")]
 	default:
-		x.op, r.labels = s.routes.match(r.http.Method, r.path, r.query, r.http.Header)
+		x.op, r.labels = s.routes.match(r.http.Method, x.leadPath(), r.query, r.http.Header)
 	}
 }
 

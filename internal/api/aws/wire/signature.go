@@ -52,6 +52,24 @@ func parseSignature(r *http.Request, query url.Values) (*signature, *Error) {
 	return nil, refuse("MissingAuthenticationTokenException", "Missing Authentication Token")
 }
 
+// Claim returns the access key and the service that a request says it is signed
+// with and for, in its Authorization header or its query; "" if it says neither.
+// Nothing of it has been verified.
+func Claim(r *http.Request) (accessKey, service string) {
+	credential := ""
+	if auth := r.Header.Get("Authorization"); auth != "" {
+		_, credential, _ = strings.Cut(auth, "Credential=")
+		credential, _, _ = strings.Cut(credential, ",")
+	} else if strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
+		credential = r.URL.Query().Get("X-Amz-Credential")
+	}
+	parts := strings.Split(strings.TrimSpace(credential), "/")
+	if len(parts) != 5 {
+		return "", ""
+	}
+	return parts[0], parts[3]
+}
+
 // refuse returns an error of authentication. The codes are those of the JSON
 // services; refusal words them for the others.
 func refuse(code, message string) *Error {

@@ -1,0 +1,92 @@
+package s3
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/versity/versitygw/backend/posix"
+)
+
+// The backend leaves it to the kernel when files reach the disk. Here they are
+// there before a request is answered.
+
+// syncObject writes an object to disk with its attributes and with the
+// directories that lead to it; of a deleted one, the directories. Its newest old
+// version goes with it.
+func (s *Store) syncObject(name, key string) error {
+	root := filepath.Join(s.cwd.dir, name)
+	if err := syncUp(filepath.Join(root, key), s.cwd.dir); err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(key))
+	hash := hex.EncodeToString(sum[:])
+	dir := filepath.Join(s.versions(), name, hash[:2], hash[2:4], hash[4:6], hash)
+	entries, err := os.ReadDir(dir)
+	if gone(err) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncUp(filepath.Join(dir, entries[len(entries)-1].Name()), s.versions())
+}
+
+// syncNamed writes to disk what a request's path names: the attributes of a bucket
+// or of an object. What can't be found is not there to be lost.
+func (s *Store) syncNamed(path string) {
+	name, key, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if name == "" || name == posix.MetaTmpDir || !filepath.IsLocal(name) || key != "" && !filepath.IsLocal(key) {
+		return
+	}
+	if err := syncUp(filepath.Join(s.cwd.dir, name, key), s.cwd.dir); err != nil {
+		s.cfg.Log.Error("the object store could not be written to disk", "bucket", name, "err", err)
+	}
+}
+
+// syncUp writes path to disk and each directory above it up to root.
+func syncUp(path, root string) error {
+	for ; ; path = filepath.Dir(path) {
+		if err := syncFile(path); err != nil {
+			return err
+		}
+		if path == root || len(path) <= len(root) {
+			return nil
+		}
+	}
+}
+
+// syncFile writes a file or directory to disk. One that is gone is no error.
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if gone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	return errors.Join(err, f.Close())
+}
+
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
+
+// size returns the size of an object that has just been stored.
+func (s *Store) size(name, key string) int64 {
+	info, err := os.Stat(filepath.Join(s.cwd.dir, name, key))
+	if err != nil || info.IsDir() {
+		return 0
+	}
+	return info.Size()
+}
+
+// present reports whether there is a file for the object.
+func (s *Store) present(name, key string) bool {
+	_, err := os.Stat(filepath.Join(s.cwd.dir, name, key))
+	return err == nil
+}
