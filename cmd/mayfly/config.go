@@ -36,6 +36,8 @@ func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.DurationVar(&c.KeepAlive, "keep-alive", c.KeepAlive, "how long an idle instance is kept")
 	f.DurationVar(&c.Linger, "linger", c.Linger, "how long an idle instance runs on before it is frozen")
 	f.IntVar(&c.MemoryMB, "memory", c.MemoryMB, "MB for all instances together; 0 means four fifths of the machine's")
+	f.IntVar(&c.SpareMB, "spare-memory", c.SpareMB, "MB for sandboxes kept ready for cold starts, beyond --memory; 0 keeps none")
+	f.IntVar(&c.SnapshotMB, "snapshot-storage", c.SnapshotMB, "MB on disk for snapshots of initialised functions; 0 makes none")
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "calls that may run at one time")
 	f.IntVar(&c.Starts, "starts", c.Starts, "instances that may be starting at one time; 0 means twice the CPUs")
 	f.DurationVar(&c.QueueLimit, "queue-limit", c.QueueLimit, "how long a call waits for an instance before it is throttled")

@@ -61,7 +61,15 @@ type Config struct {
 	Architecture string            `json:"architecture"` // GOARCH spelling: amd64, arm64
 	Tracing      string            `json:"tracing,omitempty"`
 	Logging      Logging           `json:"logging,omitzero"`
+	Snapshot     string            `json:"snapshot,omitempty"` // "" lets the node decide; see SnapshotOff
 }
+
+// What an owner may choose for Config.Snapshot. A node that is left to decide
+// starts instances from snapshots wherever it can.
+const (
+	SnapshotOff       = "off"       // each instance runs the code's init
+	SnapshotPublished = "published" // wanted for published versions
+)
 
 // Clone returns a copy of c that shares nothing with it.
 func (c Config) Clone() Config {

@@ -85,9 +85,9 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 	rec.Phases.Queue = rec.Start.Sub(began)
 	rec.Kept = inst.Provisioned()
 	if times, fresh := inst.Start(); fresh {
-		rec.Init = times.Init
-		rec.Phases.Sandbox, rec.Phases.Init = times.Sandbox, times.Init
-		rec.Phases.Queue = max(0, rec.Phases.Queue-times.Sandbox-times.Init)
+		rec.Init, rec.Restore, rec.Revive = times.Init, times.Restore, times.Revive
+		rec.Phases.Sandbox, rec.Phases.Restore, rec.Phases.Init = times.Sandbox, times.Restore, times.Init
+		rec.Phases.Queue = max(0, rec.Phases.Queue-times.Sandbox-times.Restore-times.Init)
 	}
 	return n.call(ctx, inst, r, rec, w)
 }
@@ -129,7 +129,10 @@ func (n *Invoker) call(ctx context.Context, inst *sandbox.Instance, r Request, r
 		rec.Outcome, status = outcome(a.Fault)
 		rec.ErrorType = a.ErrorType
 	}
-	rec.Billed = meter.Billed(rec.Duration, rec.Init)
+	rec.Billed = meter.Billed(rec.Duration, rec.Init) + meter.Billed(rec.Revive, 0)
+	if rec.Init > 0 || rec.Restore > 0 {
+		rec.Phases.Answer = a.Duration
+	}
 	res.Record = rec
 	if err := log.finish(&rec, status, len(a.Body)); err != nil {
 		return res, err

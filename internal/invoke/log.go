@@ -66,7 +66,11 @@ func (l *callLog) start() error {
 func (l *callLog) finish(rec *meter.Record, status string, answer int) error {
 	r := logs.Report{
 		RequestID: rec.RequestID, Duration: rec.Duration, Billed: rec.Billed, MemoryMB: rec.MemoryMB,
-		PeakBytes: rec.PeakBytes, Init: rec.Init, Status: status,
+		PeakBytes: rec.PeakBytes, Init: rec.Init, Restore: rec.Restore, Status: status,
+	}
+	if rec.Restore > 0 {
+		r.BilledRestore = meter.Billed(rec.Revive, 0)
+		r.Billed -= r.BilledRestore
 	}
 	if status != "" {
 		r.ErrorType = rec.ErrorType

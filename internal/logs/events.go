@@ -35,12 +35,14 @@ func StartEvent(at time.Time, requestID, version string) string {
 
 // metrics are the figures of events. Times are in milliseconds.
 type metrics struct {
-	Duration float64  `json:"durationMs"`
-	Billed   int64    `json:"billedDurationMs,omitempty"`
-	MemoryMB int      `json:"memorySizeMB,omitempty"`
-	PeakMB   int64    `json:"maxMemoryUsedMB,omitempty"`
-	Init     float64  `json:"initDurationMs,omitempty"`
-	Produced *float64 `json:"producedBytes,omitempty"`
+	Duration      float64  `json:"durationMs"`
+	Billed        int64    `json:"billedDurationMs,omitempty"`
+	MemoryMB      int      `json:"memorySizeMB,omitempty"`
+	PeakMB        int64    `json:"maxMemoryUsedMB,omitempty"`
+	Init          float64  `json:"initDurationMs,omitempty"`
+	Restore       float64  `json:"restoreDurationMs,omitempty"`
+	BilledRestore int64    `json:"billedRestoreDurationMs,omitempty"`
+	Produced      *float64 `json:"producedBytes,omitempty"`
 }
 
 // status is what an event says of how something went: "" of a Report is success.
@@ -73,6 +75,7 @@ func ReportEvent(at time.Time, r Report) string {
 	}{r.RequestID, metrics{
 		Duration: floatMillis(r.Duration), Billed: r.Billed.Milliseconds(), MemoryMB: r.MemoryMB,
 		PeakMB: megabytes(r.PeakBytes), Init: floatMillis(r.Init),
+		Restore: floatMillis(r.Restore), BilledRestore: r.BilledRestore.Milliseconds(),
 	}, eventStatus(r.Status), r.ErrorType})
 }
 

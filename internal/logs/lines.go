@@ -14,8 +14,12 @@ type Report struct {
 	MemoryMB  int           // configured
 	PeakBytes int64         // most memory in use
 	Init      time.Duration // 0 on a warm instance
-	Status    string        // StatusTimeout, StatusError; "" for a call that was answered
-	ErrorType string        // with StatusError: what failed, such as Runtime.ExitError; may be empty
+	Restore   time.Duration // 0 but in the first call of a copy of a snapshot
+
+	BilledRestore time.Duration // whole milliseconds; not in Billed
+
+	Status    string // StatusTimeout, StatusError; "" for a call that was answered
+	ErrorType string // with StatusError: what failed, such as Runtime.ExitError; may be empty
 }
 
 // What a Report can say of a call that was not answered.
@@ -45,6 +49,9 @@ func ReportLine(r Report) string {
 		r.RequestID, millis(r.Duration), r.Billed.Milliseconds(), r.MemoryMB, megabytes(r.PeakBytes))
 	if r.Init > 0 {
 		fmt.Fprintf(&b, "Init Duration: %s ms\t", millis(r.Init))
+	}
+	if r.Restore > 0 {
+		fmt.Fprintf(&b, "Restore Duration: %s ms\tBilled Restore Duration: %d ms\t", millis(r.Restore), r.BilledRestore.Milliseconds())
 	}
 	writeStatus(&b, r.Status, r.ErrorType)
 	return b.String()

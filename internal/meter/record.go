@@ -38,7 +38,9 @@ type Record struct {
 	Start     time.Time     `json:"start"`
 	Duration  time.Duration `json:"dur"`                // in the handler
 	Init      time.Duration `json:"init,omitempty"`     // of the init phase, 0 on a warm instance
-	Billed    time.Duration `json:"billed"`             // Init + Duration, rounded up to whole milliseconds
+	Restore   time.Duration `json:"restore,omitempty"`  // of a copy of a snapshot that the call waited for, in place of an init
+	Revive    time.Duration `json:"revive,omitempty"`   // the part of Restore that is the code's own: its hooks
+	Billed    time.Duration `json:"billed"`             // Init + Duration, and Revive, each rounded up to whole milliseconds
 	MemoryMB  int           `json:"mb"`                 // configured
 	TmpMB     int           `json:"tmp,omitempty"`      // configured temporary storage
 	PeakBytes int64         `json:"peak"`               // most memory the instance had in use so far
@@ -56,8 +58,10 @@ type Record struct {
 // instance, except Queue.
 type Phases struct {
 	Queue   time.Duration `json:"queue,omitempty"`   // until an instance or the right to start one was there
-	Sandbox time.Duration `json:"sandbox,omitempty"` // creating the sandbox
+	Sandbox time.Duration `json:"sandbox,omitempty"` // creating the sandbox, or waiting for one that was booted before
+	Restore time.Duration `json:"restore,omitempty"` // making it a copy of a snapshot, with the code's hooks
 	Init    time.Duration `json:"init,omitempty"`    // starting the runtime and the code's own init
+	Answer  time.Duration `json:"answer,omitempty"`  // the first call itself
 }
 
 // Billed returns the time that an invocation is charged for: the handler's

@@ -34,6 +34,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/queue"
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/snapshot"
 	"github.com/mayfly-dev/mayfly/internal/spine"
 	"github.com/mayfly-dev/mayfly/internal/trigger"
 )
@@ -70,6 +71,7 @@ type Node struct {
 	driver   sandbox.Driver
 	network  closer // nil without one
 	planner  *planner
+	shots    *snapshot.Store // nil when none are made
 	pool     *sandbox.Pool
 	registry *function.Registry
 	invoker  *invoke.Invoker
@@ -110,7 +112,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openCore,
+		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openSnapshots, n.openCore,
 		n.openEndpoints, n.openQueues, n.openTriggers,
 		n.openEndpoints, n.openQueues,
 		n.openObjects,
@@ -175,7 +177,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	n.pool = sandbox.NewPool(sandbox.PoolConfig{
 		Driver: n.driver, Plan: n.planner.plan, Sink: invoke.Sink(n.logs, n.log), Log: n.log,
 		KeepAlive: n.cfg.KeepAlive, Linger: n.cfg.Linger, MemoryMB: n.cfg.MemoryMB, Starts: n.cfg.Starts,
-		InitLimit: n.cfg.InitLimit, QueueLimit: n.cfg.QueueLimit, MaxResponse: n.cfg.MaxAnswer, MaxStream: n.cfg.MaxStream,
+		Snapshots: n.shots, SpareMB: n.cfg.SpareMB, InitLimit: n.cfg.InitLimit, QueueLimit: n.cfg.QueueLimit, MaxResponse: n.cfg.MaxAnswer, MaxStream: n.cfg.MaxStream,
 	})
 	bucket, err := n.spine.Bucket(ctx, spine.FunctionsBucket)
 	if err != nil {
@@ -246,6 +248,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.invoker.Run(gctx) })
 	g.Go(func() error { return n.capacity.Run(gctx) })
 	g.Go(func() error { return n.collectImages(gctx) })
+	g.Go(func() error { return n.expectStarts(gctx) })
 	g.Go(func() error { return n.queues.Run(gctx) })
 	g.Go(func() error { return n.triggers.Run(gctx) })
 	g.Go(func() error { return n.notices.Run(gctx) })

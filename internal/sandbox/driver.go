@@ -122,6 +122,7 @@ type Spec struct {
 	MemoryMB int  // limit for what runs inside
 	TmpMB    int  // size of Paths.Tmp
 	MilliCPU int  // share of the CPU when it is scarce, in thousandths of a CPU
+	Patient  bool // others may have the CPU first, whatever MilliCPU says
 	CapCPU   bool // hold it to MilliCPU even when CPU is to spare, once it is settled
 	Pids     int  // processes and threads inside
 	Files    int  // open files of a process inside
@@ -158,6 +159,15 @@ type Process struct {
 type Guest interface {
 	// Process returns the first process for an instance of v.
 	Process(v *function.Version, b Birth, p Paths) (Process, error)
+
+	// Copies reports whether the guest is told of snapshots with the frames
+	// Snapshot and Restore. Others are saved while they wait, and know nothing.
+	Copies(v *function.Version) bool
+
+	// Fresh returns the environment variables of an instance of v that another
+	// instance has not, as KEY=value: its identity and its secrets. A restored
+	// copy is told its own.
+	Fresh(v *function.Version, b Birth) []string
 
 	// Header appends the header of an Invoke frame (see Frame) to dst.
 	Header(dst []byte, v *function.Version, c *Call) []byte

@@ -19,6 +19,7 @@ import (
 // when an instance is ready, how it answers, and when it dies.
 type fakeDriver struct {
 	answer func(sb *fakeSandbox, call Frame) (Frame, bool) // false: no answer, the guest ends
+	around func(sb *fakeSandbox, f Frame) (Frame, bool)    // the same for Snapshot and Restore; nil is Ready
 
 	mu      sync.Mutex
 	boots   chan struct{} // when set, each Start waits for a value
@@ -74,8 +75,14 @@ func (d *fakeDriver) Create(_ context.Context, spec Spec) (Sandbox, error) {
 }
 
 func (sb *fakeSandbox) Start(context.Context) error {
-	go func() {
-		defer sb.end(Exit{})
+	go sb.run(true)
+	return nil
+}
+
+// run is the guest, from its init on, or as a copy of a snapshot.
+func (sb *fakeSandbox) run(init bool) {
+	defer sb.end(Exit{})
+	if init {
 		if sb.d.boots != nil {
 			<-sb.d.boots
 		}
@@ -85,19 +92,24 @@ func (sb *fakeSandbox) Start(context.Context) error {
 			return
 		}
 		sb.send(Frame{Kind: FrameReady})
-		for {
-			f, err := ReadFrame(sb.in, 1<<30)
-			if err != nil {
-				return
-			}
-			a, ok := sb.d.answer(sb, f)
-			if !ok {
-				return
-			}
-			sb.send(a)
+	}
+	for {
+		f, err := ReadFrame(sb.in, 1<<30)
+		if err != nil {
+			return
 		}
-	}()
-	return nil
+		a, ok := Frame{Kind: FrameReady}, true
+		switch {
+		case f.Kind == FrameInvoke:
+			a, ok = sb.d.answer(sb, f)
+		case sb.d.around != nil:
+			a, ok = sb.d.around(sb, f)
+		}
+		if !ok {
+			return
+		}
+		sb.send(a)
+	}
 }
 
 func (sb *fakeSandbox) send(f Frame)             { sb.out.Write(AppendFrame(nil, f)) }
@@ -161,6 +173,10 @@ func (sb *fakeSandbox) Close() error {
 type fakeGuest struct{}
 
 func (fakeGuest) Process(*function.Version, Birth, Paths) (Process, error) { return Process{}, nil }
+func (fakeGuest) Copies(v *function.Version) bool                          { return v.Function != "unaware" }
+func (fakeGuest) Fresh(_ *function.Version, b Birth) []string {
+	return []string{"INSTANCE=" + b.ID}
+}
 func (fakeGuest) Header(dst []byte, _ *function.Version, c *Call) []byte {
 	return fmt.Appendf(dst, "Id: %s\r\n", c.RequestID)
 }

@@ -26,6 +26,8 @@ type FrameKind uint8
 const (
 	FrameInvoke   FrameKind = 1 // header: the call; body: its payload
 	FrameShutdown FrameKind = 2 // no more calls: end in an orderly way, soon
+	FrameSnapshot FrameKind = 3 // get ready to be saved; answered by Ready or InitError
+	FrameRestore  FrameKind = 4 // this is a copy now; header: new environment variables; answered by Ready or InitError
 )
 
 // From guest to host. Each Invoke is answered by exactly one Response or Failure,
@@ -33,8 +35,8 @@ const (
 // writes a Chunk when the code wrote it; a host that reads slowly holds it up, as
 // the link is a pipe.
 const (
-	FrameReady     FrameKind = 16 // init is done; the guest waits for its first Invoke
-	FrameInitError FrameKind = 17 // init failed; body: error document; header may have Error-Type
+	FrameReady     FrameKind = 16 // init, or what Snapshot and Restore ask for, is done; the guest waits for an Invoke
+	FrameInitError FrameKind = 17 // that failed; body: error document; header may have Error-Type
 	FrameResponse  FrameKind = 18 // body: the function's answer
 	FrameFailure   FrameKind = 19 // body: error document; header may have Error-Type
 	FrameHead      FrameKind = 20 // a streamed answer begins; header may have Content-Type

@@ -75,8 +75,12 @@ func (p *Pool) remove(i *Instance) {
 // Retire closes the instances of a fingerprint that is obsolete: idle ones at
 // once, busy ones after their call.
 func (p *Pool) Retire(fingerprint string) {
+	if p.cfg.Snapshots != nil {
+		p.cfg.Snapshots.Drop(fingerprint)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.saves.tries, fingerprint)
 	g := p.groups[fingerprint]
 	if g == nil {
 		return
@@ -181,6 +185,9 @@ func (p *Pool) Close(ctx context.Context) error {
 		}
 	}
 	p.mu.Unlock()
+	if p.spares != nil {
+		p.spares.close()
+	}
 	p.closing.Wait()
 	return late
 }

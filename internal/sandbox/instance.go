@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
 )
 
@@ -41,6 +40,7 @@ type Instance struct {
 	frozen bool       // guarded by power
 
 	start    StartTimes // set before the instance is handed out
+	restored bool       // it is a copy of a snapshot
 	peak     int64      // most memory seen, in bytes
 	peakTime time.Time  // when it was last asked for
 
@@ -59,8 +59,10 @@ type Instance struct {
 
 // StartTimes is what bringing up an instance took.
 type StartTimes struct {
-	Sandbox time.Duration // creating the sandbox
-	Init    time.Duration // from starting the runtime until it was ready
+	Sandbox time.Duration // creating the sandbox, or waiting for a blank one
+	Init    time.Duration // from starting the runtime until it was ready; 0 for a copy of a snapshot
+	Restore time.Duration // from a blank sandbox to a ready copy of a snapshot; 0 without one
+	Revive  time.Duration // the part of Restore that is the code's own: its hooks
 }
 
 // Answer is how a call ended on an instance.
@@ -71,59 +73,6 @@ type Answer struct {
 	Fault     FaultKind // what the host found out, 0 when the code itself answered
 	Duration  time.Duration
 	Log       []byte // end of what the code wrote to its log; valid until the instance's next call
-}
-
-// boot creates the sandbox and runs the runtime's init. On an init that failed
-// by the code's own fault it returns an *InitError. The caller closes i in every
-// case.
-func (i *Instance) boot(ctx context.Context, d Driver, spec Spec, sink LineSink, initLimit time.Duration) error {
-	began := time.Now()
-	sb, err := d.Create(ctx, spec)
-	if sb != nil {
-		i.sb = sb
-	}
-	if err != nil {
-		return fmt.Errorf("create a sandbox for %s: %w", i.Version.Function, err)
-	}
-	var stderr *os.File
-	i.stdin, i.stdout, stderr = sb.Link()
-	i.out = bufio.NewReaderSize(i.stdout, linkBuffer)
-	if i.logs, err = newLogReader(stderr, sink, i); err != nil {
-		return err
-	}
-	started := time.Now()
-	i.start.Sandbox = started.Sub(began)
-	if err := sb.Start(ctx); err != nil {
-		return fmt.Errorf("start the runtime of %s: %w", i.Version.Function, err)
-	}
-	defer context.AfterFunc(ctx, func() { i.stdout.SetReadDeadline(time.Unix(1, 0)) })()
-	i.stdout.SetReadDeadline(started.Add(initLimit))
-	f, err := ReadFrame(i.out, i.limit)
-	i.start.Init = time.Since(started)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	switch {
-	case err != nil:
-		kind := i.diagnose(err)
-		if kind == TimedOut {
-			kind = InitTimedOut
-		}
-		found := Fault{Kind: kind, Limit: initLimit, Exit: i.exit()}
-		doc, typ := i.guest.Fault(found)
-		return &InitError{Fault: kind, Document: doc, ErrorType: typ, PeakBytes: i.Peak(), guest: i.guest, found: found}
-	case f.Kind == FrameInitError:
-		i.logs.drain()
-		return &InitError{Document: f.Body, ErrorType: headerValue(f.Header, "Error-Type"), PeakBytes: i.Peak()}
-	case f.Kind != FrameReady:
-		return errs.Newf(errs.Internal, "the runtime of %s opened its link with a frame of kind %d", i.Version.Function, f.Kind)
-	}
-	i.stdout.SetReadDeadline(time.Time{})
-	i.logs.drain()
-	if err := sb.Settle(); err != nil {
-		return fmt.Errorf("settle the sandbox of %s: %w", i.Version.Function, err)
-	}
-	return nil
 }
 
 // InitError says that the init of the code failed. It is the function's fault,

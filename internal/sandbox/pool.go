@@ -17,6 +17,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
+	"github.com/mayfly-dev/mayfly/internal/snapshot"
 )
 
 // PoolConfig is what a Pool is made of. All fields are required unless they say
@@ -37,6 +38,9 @@ type PoolConfig struct {
 	QueueLimit  time.Duration // a call that found no instance for this long is refused
 	MaxResponse int64         // bytes in an answer
 	MaxStream   int64         // bytes in a streamed answer
+
+	Snapshots *snapshot.Store // of initialised instances; nil, or a driver that makes none, means that each start is an init
+	SpareMB   int             // memory for sandboxes that are kept ready for snapshots; 0 means none
 }
 
 // Plan is how instances of one version are made.
@@ -66,6 +70,8 @@ type Pool struct {
 	end context.CancelFunc
 
 	closing sync.WaitGroup // instances being started or closed
+	saves   saves
+	spares  *spares // nil when there are no snapshots
 
 	mu        sync.Mutex // guards what follows and the pool's part of each Instance
 	groups    map[string]*group
@@ -106,6 +112,7 @@ type grant struct {
 func NewPool(cfg PoolConfig) *Pool {
 	p := &Pool{cfg: cfg, groups: map[string]*group{}, instances: map[*Instance]struct{}{}, scaled: map[*group]struct{}{}, quiet: make(chan struct{})}
 	p.ctx, p.end = context.WithCancel(context.Background())
+	p.openSnapshots()
 	return p
 }
 
@@ -304,6 +311,9 @@ func (p *Pool) makeRoom(g *group) bool {
 	if p.usedMB+need <= p.cfg.MemoryMB {
 		return true
 	}
+	if p.saves.giveUp != nil {
+		p.saves.giveUp() // a snapshot can wait, a call can't
+	}
 	var victims []*Instance
 	free := p.cfg.MemoryMB - p.usedMB + p.closingMB
 	for _, o := range p.groups {
@@ -348,25 +358,30 @@ func (p *Pool) begin(g *group) {
 		case p.shut || i.surplus:
 			p.discard(i)
 		default:
+			if !i.restored {
+				p.wantSnapshot(g)
+			}
 			p.offer(i)
 		}
 		p.schedule()
 	})
 }
 
-// boot makes an instance. An init that ran out of its time is tried once more,
-// with the time limit of a call, as the field does.
+// boot makes an instance: of a snapshot, or by running its init. An init that
+// ran out of its time is tried once more, with the time limit of a call, as the
+// field does.
 func (p *Pool) boot(i *Instance, b Birth) error {
+	if done, err := p.fromSnapshot(i, b); done {
+		return err
+	}
 	err := p.bootOnce(i, b, p.cfg.InitLimit)
 	var failed *InitError
 	if !errors.As(err, &failed) || failed.Fault != InitTimedOut {
 		return err
 	}
-	if err := i.close(); err != nil {
+	if err := i.reset(); err != nil {
 		return err
 	}
-	i.sb = nil
-	i.logs = nil
 	return p.bootOnce(i, b, i.Version.Timeout)
 }
 
@@ -375,6 +390,10 @@ func (p *Pool) bootOnce(i *Instance, b Birth, limit time.Duration) error {
 	if err != nil {
 		return err
 	}
+	return p.bootPlan(p.ctx, i, b, plan, limit)
+}
+
+func (p *Pool) bootPlan(ctx context.Context, i *Instance, b Birth, plan Plan, limit time.Duration) error {
 	i.guest = plan.Guest
 	spec := plan.Spec
 	spec.ID = i.ID[:12]
@@ -384,7 +403,7 @@ func (p *Pool) bootOnce(i *Instance, b Birth, limit time.Duration) error {
 		bad = err
 		return proc
 	}
-	err = i.boot(p.ctx, p.cfg.Driver, spec, p.cfg.Sink, limit)
+	err := i.boot(ctx, p.cfg.Driver, spec, p.cfg.Sink, limit)
 	var failed *InitError
 	if errors.As(err, &failed) {
 		failed.Times = i.start

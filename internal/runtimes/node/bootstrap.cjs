@@ -25,6 +25,8 @@ const LINK_OUT = 4;
 const LOG = 2;
 const INVOKE = 1;
 const SHUTDOWN = 2;
+const SNAPSHOT = 3;
+const RESTORE = 4;
 const READY = 16;
 const INIT_ERROR = 17;
 const RESPONSE = 18;
@@ -612,7 +614,12 @@ function run(call, header, body) {
 // next waits for the host and starts the call that it sends.
 function next() {
   whenEmpty = null;
-  const { kind, header: text, body } = receive();
+  let frame = receive();
+  while (frame.kind === SNAPSHOT || frame.kind === RESTORE) {
+    aroundSnapshot(frame);
+    frame = receive();
+  }
+  const { kind, header: text, body } = frame;
   if (kind === SHUTDOWN) process.exit(0);
   if (kind !== INVOKE) {
     writeAll(LOG, Buffer.from(`mayfly: the host sent a frame of unknown kind ${kind}\n`));
@@ -629,11 +636,70 @@ function next() {
   setImmediate(run, call, header, body);
 }
 
+// --- snapshots ---------------------------------------------------------------
+
+// V8's own Math.random can't be seeded anew, and code may hold on to it from its
+// init on. This one (sfc32) takes its place, and is.
+const seedRandom = (() => {
+  let a, b, c, d;
+  const seed = (words) => { [a, b, c, d] = words; };
+  const word = () => {
+    const t = (a + b | 0) + d | 0;
+    d = d + 1 | 0;
+    a = b ^ b >>> 9;
+    b = c + (c << 3) | 0;
+    c = (c << 21 | c >>> 11) + t | 0;
+    return t >>> 0;
+  };
+  const native = Math.random;
+  seed([0, 0, 0, 0].map(() => native() * 0x100000000 | 0));
+  Math.random = function random() { // eslint-disable-line func-names
+    return (word() * 0x200000 + (word() >>> 11)) / 0x20000000000000;
+  };
+  return seed;
+})();
+
+// reseedOpenSSL loads a module that does it and is nothing else: Node.js unloads
+// it again, with an error that says so.
+function reseedOpenSSL() {
+  try {
+    process.dlopen({ exports: {} }, path.join(__dirname, 'reseed.node'));
+  } catch (err) {
+    if (!/self-register/.test(err.message)) throw err;
+  }
+}
+
+// aroundSnapshot gets ready to be saved, or makes this copy another one than its
+// siblings.
+function aroundSnapshot({ kind, header }) {
+  try {
+    reseedOpenSSL(); // before the snapshot too: where it fails, there is none
+    if (kind === SNAPSHOT) {
+      global.gc();
+    } else {
+      Object.assign(env, parseHeader(header));
+      const words = new Int32Array(4);
+      const urandom = fs.openSync('/dev/urandom');
+      fs.readSync(urandom, words);
+      fs.closeSync(urandom);
+      seedRandom(words);
+      if (process.moduleLoadList.includes('NativeModule crypto')) {
+        const crypto = require('crypto'); // has values in store, from before
+        for (let i = 0; i < 128; i++) crypto.randomUUID();
+        for (let i = 0; i < 1024; i++) crypto.randomInt(2);
+      }
+    }
+  } catch (err) {
+    return die('Snapshot Error', err, 1, true);
+  }
+  send(READY, '', '');
+}
+
 // --- start -------------------------------------------------------------------
 
 let initialised = false;
 
-function die(what, error, status) {
+function die(what, error, status, asInit = !initialised) {
   logError(what, error);
   const out = current && current.stream;
   if (out && out.begun) {
@@ -645,7 +711,7 @@ function die(what, error, status) {
     });
     return;
   }
-  if (!initialised) sendError(INIT_ERROR, error);
+  if (asInit) sendError(INIT_ERROR, error);
   else if (current) sendError(FAILURE, error);
   process.exit(status);
 }

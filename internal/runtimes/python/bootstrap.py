@@ -22,7 +22,7 @@ import sys
 import time
 import traceback
 
-INVOKE, SHUTDOWN = 1, 2
+INVOKE, SHUTDOWN, SNAPSHOT, RESTORE = 1, 2, 3, 4
 READY, INIT_ERROR, RESPONSE, FAILURE = 16, 17, 18, 19
 
 _PREFIX = struct.Struct("<IBBH")
@@ -460,6 +460,24 @@ def main(argv):
     serve(link, handler, fixed, encode, failures, limit)
 
 
+def around_snapshot(link, kind, head, failures):
+    """Do what comes before a snapshot, or in a copy; return the fixed context."""
+    global _MARK
+    import mayfly_copies
+
+    try:
+        if kind == SNAPSHOT:
+            mayfly_copies.before_snapshot()
+        else:
+            mayfly_copies.after_restore(parse_header(head))
+    except Exception as e:
+        failures.send(INIT_ERROR, e)
+        sys.exit(1)
+    _MARK = "decimal-" + os.urandom(8).hex() + "-"
+    link.send(READY)
+    return fixed_context()
+
+
 def serve(link, handler, fixed, encode, failures, limit):
     """Answer calls until the host ends it."""
     global _request_id, _tenant_id
@@ -470,6 +488,9 @@ def serve(link, handler, fixed, encode, failures, limit):
         if kind != INVOKE:
             if kind == SHUTDOWN:
                 return
+            if kind in (SNAPSHOT, RESTORE):
+                fixed = around_snapshot(link, kind, head, failures)
+                continue
             sys.exit("mayfly: the host sent a frame of unknown kind %d" % kind)
         header = parse_header(head)
         _request_id = header.get("Lambda-Runtime-Aws-Request-Id", "")

@@ -37,12 +37,11 @@ func (t *cgroupTree) create(id string, l limits) (_ *cgroup, err error) {
 func (g *cgroup) limit(l limits) error {
 	mem := strconv.FormatInt(l.memory, 10)
 	if g.tree.version == 2 {
-		weight := min(max(1+(l.milliCPU*1024/1000-2)*9999/262142, 1), 10000) // shares of v1, as everybody converts them
 		return errors.Join(
 			g.write("memory", "memory.max", mem),
 			g.writeIfThere("memory", "memory.swap.max", "0"),
 			g.writeIfThere("memory", "memory.oom.group", "1"),
-			g.write("cpu", "cpu.weight", strconv.Itoa(weight)),
+			g.shareCPU(l.milliCPU),
 			g.write("pids", "pids.max", strconv.Itoa(l.pids)),
 		)
 	}
@@ -50,9 +49,19 @@ func (g *cgroup) limit(l limits) error {
 		g.write("memory", "memory.limit_in_bytes", mem),
 		g.writeIfThere("memory", "memory.memsw.limit_in_bytes", mem),
 		g.writeIfThere("memory", "memory.swappiness", "0"),
-		g.write("cpu", "cpu.shares", strconv.Itoa(max(l.milliCPU*1024/1000, 2))),
+		g.shareCPU(l.milliCPU),
 		g.write("pids", "pids.max", strconv.Itoa(l.pids)),
 	)
+}
+
+// shareCPU gives the group its part of a CPU that is scarce.
+func (g *cgroup) shareCPU(milliCPU int) error {
+	shares := max(milliCPU*1024/1000, 2)
+	if g.tree.version == 2 {
+		weight := min(max(1+(shares-2)*9999/262142, 1), 10000) // as everybody converts them
+		return g.write("cpu", "cpu.weight", strconv.Itoa(weight))
+	}
+	return g.write("cpu", "cpu.shares", strconv.Itoa(shares))
 }
 
 // cgroup is the group of one sandbox.

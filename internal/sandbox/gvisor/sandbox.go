@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -30,6 +31,9 @@ const (
 
 	// sentryPids is the same for threads on the host.
 	sentryPids = 512
+
+	// startMilliCPU is the least share of CPU that a starting sandbox has.
+	startMilliCPU = 4000
 
 	// boost is how long a new sandbox may use more than its share of CPU, as
 	// Lambda grants to inits. See Sandbox.Settle.
@@ -61,7 +65,9 @@ type Sandbox struct {
 	done  chan struct{}
 	exit  sandbox.Exit // set before done is closed
 	boost *time.Timer
-	gauge gauge
+
+	settled atomic.Bool
+	gauge   gauge
 
 	mu     sync.Mutex // guards what follows, and makes Pause and Resume take turns
 	paused bool
@@ -130,9 +136,13 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 
 // limitsOf returns what the control group of a sandbox holds it to.
 func limitsOf(spec sandbox.Spec) limits {
+	share := max(spec.MilliCPU, startMilliCPU) // until Settle
+	if spec.Patient {
+		share = 1
+	}
 	return limits{
 		memory:   int64(spec.MemoryMB)<<20 + sentryMemory,
-		milliCPU: spec.MilliCPU,
+		milliCPU: share,
 		pids:     2*spec.Pids + sentryPids,
 	}
 }
@@ -193,15 +203,20 @@ func (s *Sandbox) start(ctx context.Context) error {
 	return s.control.call(ctx, boot.ContMgrRootContainerStart, &s.spec.ID, nil)
 }
 
-// Settle implements sandbox.Sandbox: it begins to hold a sandbox with Spec.CapCPU
-// to its share, which otherwise happens 10 s after Start, or with the first
-// Pause. In a sandbox that has ended, or without control groups, it does nothing.
+// Settle implements sandbox.Sandbox: it gives the sandbox its share of the CPU
+// in place of a start's, and begins to hold one with Spec.CapCPU to that. It
+// happens by itself 10 s after Start, and with the first Pause. In a sandbox that
+// has ended, or without control groups, it does nothing.
 func (s *Sandbox) Settle() error {
 	s.boost.Stop()
-	if s.cgroup == nil || !s.spec.CapCPU {
+	if s.cgroup == nil || s.spec.Patient || s.settled.Swap(true) {
 		return nil
 	}
-	if err := s.cgroup.limitCPU(s.spec.MilliCPU); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := s.cgroup.shareCPU(s.spec.MilliCPU)
+	if s.spec.CapCPU {
+		err = errors.Join(err, s.cgroup.limitCPU(s.spec.MilliCPU))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("limit sandbox: %w", err)
 	}
 	return nil

@@ -44,6 +44,7 @@ func buildOf(flags []string) func() string {
 				}
 			}
 		}
+		cpuid.Initialize()
 		return fmt.Sprint(snapshotFormat, " ", version, " ", cpuid.HostFeatureSet().FlagString(), " ", flags)
 	})
 }
@@ -61,7 +62,7 @@ func (d *Driver) Shape(spec sandbox.Spec) string {
 // Blank implements sandbox.Snapshotter.
 func (d *Driver) Blank(ctx context.Context, id string, like sandbox.Spec) (sandbox.Blank, error) {
 	s, err := d.createAgain(ctx, sandbox.Spec{
-		ID: id, MemoryMB: blankMB, TmpMB: 1, MilliCPU: like.MilliCPU, Pids: like.Pids, Files: like.Files,
+		ID: id, MemoryMB: blankMB, TmpMB: 1, MilliCPU: like.MilliCPU, Patient: like.Patient, Pids: like.Pids, Files: like.Files,
 		Process: func(sandbox.Paths) sandbox.Process { return sandbox.Process{Args: []string{"/blank"}, Dir: "/"} },
 	}, blankImages)
 	if err != nil {

@@ -67,9 +67,11 @@ func New(cfg Config) (*Guest, error) {
 func Files(family runtimes.Family) map[string][]byte {
 	switch family {
 	case runtimes.Python:
-		return map[string][]byte{python.Name: python.Source()}
+		return python.Files()
 	case runtimes.Node:
-		return map[string][]byte{node.Name: node.Source(), agentName: Agent()}
+		files := node.Files()
+		files[agentName] = Agent()
+		return files
 	default:
 		return map[string][]byte{agentName: Agent()}
 	}
@@ -107,6 +109,23 @@ func (g *Guest) Process(v *function.Version, b sandbox.Birth, p sandbox.Paths) (
 		args = []string{agent, "serve", port, limit}
 	}
 	return sandbox.Process{Args: args, Env: g.environment(v, r, b, p), Dir: p.Task}, nil
+}
+
+// Copies implements sandbox.Guest: our bootstraps know of snapshots. A custom
+// runtime waits in its call of the Runtime API, and goes on from there.
+func (g *Guest) Copies(v *function.Version) bool {
+	r, err := g.cfg.Resolve(v.Runtime)
+	return err == nil && (r.Family == runtimes.Python || r.Family == runtimes.Node)
+}
+
+// Fresh implements sandbox.Guest. Bootstraps put the variables of a restored copy
+// into its environment. That of a custom runtime's process nobody can reach: it
+// keeps what the snapshot holds.
+func (g *Guest) Fresh(v *function.Version, b sandbox.Birth) []string {
+	return []string{
+		"AWS_LAMBDA_INITIALIZATION_TYPE=" + initialization(b),
+		"AWS_LAMBDA_LOG_STREAM_NAME=" + LogStream(v.Version, b.ID),
+	}
 }
 
 // Header appends what Lambda's Runtime API answers on "next": one line per
@@ -184,10 +203,8 @@ func (g *Guest) environment(v *function.Version, r runtimes.Runtime, b sandbox.B
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(v.MemoryMB),
 		"AWS_LAMBDA_FUNCTION_NAME":        v.Function,
 		"AWS_LAMBDA_FUNCTION_VERSION":     v.Version,
-		"AWS_LAMBDA_INITIALIZATION_TYPE":  initialization(b),
 		"AWS_LAMBDA_LOG_FORMAT":           "Text",
 		"AWS_LAMBDA_LOG_GROUP_NAME":       LogGroup(v),
-		"AWS_LAMBDA_LOG_STREAM_NAME":      LogStream(v.Version, b.ID),
 		"AWS_REGION":                      g.cfg.Region,
 		"AWS_XRAY_CONTEXT_MISSING":        "LOG_ERROR",
 		"AWS_XRAY_DAEMON_ADDRESS":         "169.254.100.1:2000",
@@ -220,6 +237,10 @@ func (g *Guest) environment(v *function.Version, r runtimes.Runtime, b sandbox.B
 	}
 	if p.Root != "" {
 		env["TMPDIR"] = p.Tmp // /tmp is the host's
+	}
+	for _, variable := range g.Fresh(v, b) {
+		name, value, _ := strings.Cut(variable, "=")
+		env[name] = value
 	}
 	for name, value := range v.Env {
 		if !Reserved(name) {

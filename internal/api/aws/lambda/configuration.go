@@ -45,7 +45,7 @@ func (d *Door) listed(v *function.Version, qualifier string) *FunctionConfigurat
 		RevisionId:       new(v.Revision),
 		Role:             new(v.Role),
 		Runtime:          v.Runtime,
-		SnapStart:        &SnapStartResponse{ApplyOn: SnapStartApplyOnNone, OptimizationStatus: SnapStartOptimizationStatusOff},
+		SnapStart:        snapStart(v),
 		Timeout:          new(int32(v.Timeout / time.Second)),
 		TracingConfig:    &TracingConfigResponse{Mode: v.Tracing},
 		Version:          new(v.Version),

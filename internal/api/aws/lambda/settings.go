@@ -94,7 +94,6 @@ func (s *settings) checkSupported(name string) error {
 		{s.image != nil, "ImageConfig is not supported: functions are deployed as zip archives"},
 		{value(s.key) != "", "KMSKeyArn is not supported: environment variables are kept with the node's own data"},
 		{len(s.layers) > 0, "Layers is not supported yet: put the layer's files into the zip archive"},
-		{s.snapStart != nil && s.snapStart.ApplyOn == SnapStartApplyOnPublishedVersions, "SnapStart is not supported yet"},
 		{s.vpc != nil && len(s.vpc.SubnetIds)+len(s.vpc.SecurityGroupIds) > 0, "VpcConfig is not supported: functions reach the network through the node"},
 	} {
 		if p.given {
@@ -157,6 +156,31 @@ func (s *settings) apply(c *function.Config) {
 	if len(s.architectures) > 0 {
 		c.Architecture = goarch(s.architectures[0])
 	}
+	if s.snapStart != nil {
+		c.Snapshot = snapshotOf(s.snapStart)
+	}
+}
+
+// snapshotOf takes SnapStart as the owner's wish for or against snapshots. Who
+// doesn't mention it leaves that to the node, which makes them of all versions.
+func snapshotOf(s *SnapStart) string {
+	if s.ApplyOn == SnapStartApplyOnPublishedVersions {
+		return function.SnapshotPublished
+	}
+	return function.SnapshotOff
+}
+
+// snapStart is what an owner sees of it: Lambda's own terms, which say nothing of
+// snapshots that nobody asked for.
+func snapStart(v *function.Version) *SnapStartResponse {
+	r := &SnapStartResponse{ApplyOn: SnapStartApplyOnNone, OptimizationStatus: SnapStartOptimizationStatusOff}
+	if v.Snapshot == function.SnapshotPublished {
+		r.ApplyOn = SnapStartApplyOnPublishedVersions
+		if v.Version != function.Latest {
+			r.OptimizationStatus = SnapStartOptimizationStatusOn
+		}
+	}
+	return r
 }
 
 func set(to *string, from *string) {

@@ -16,7 +16,6 @@ import threading
 import time
 import uuid
 
-INSTANCE = uuid.uuid4().hex
 STARTED = time.monotonic()
 
 
@@ -42,7 +41,7 @@ def attempt(fn, *args):
 
 
 def do_whoami(event):
-    return {"instance": INSTANCE, "uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(), "pid": os.getpid(), "env": dict(os.environ)}
+    return {"instance": os.environ["AWS_LAMBDA_LOG_STREAM_NAME"], "uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(), "pid": os.getpid(), "env": dict(os.environ)}
 
 
 def do_read(event):
@@ -223,7 +222,7 @@ def do_haunt(event):
     if event.get("stay"):
         time.sleep(event["stay"])
         so_far = ticks
-    return {"ticks": so_far, "instance": INSTANCE}
+    return {"ticks": so_far, "instance": os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]}
 
 
 def do_spin(event):

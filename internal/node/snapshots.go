@@ -1,0 +1,35 @@
+package node
+
+import (
+	"context"
+
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/snapshot"
+)
+
+// openSnapshots opens the store of snapshots, if the driver makes any.
+func (n *Node) openSnapshots(context.Context) (err error) {
+	if _, ok := n.driver.(sandbox.Snapshotter); !ok || n.cfg.SnapshotMB == 0 {
+		return nil
+	}
+	n.shots, err = snapshot.Open(snapshot.Config{Dir: n.path("snapshots"), MaxBytes: int64(n.cfg.SnapshotMB) << 20, Log: n.log})
+	return err
+}
+
+// expectStarts has a sandbox ready for the first cold start after the node's own.
+func (n *Node) expectStarts(ctx context.Context) error {
+	if n.shots == nil {
+		return nil
+	}
+	if have, _ := n.shots.Usage(); have == 0 {
+		return nil
+	}
+	const look = 100
+	versions, _ := n.registry.List("", look)
+	for _, v := range versions {
+		if err := n.pool.Expect(ctx, v); err != nil {
+			n.log.Warn("no sandbox is kept ready", "function", v.Function, "err", err)
+		}
+	}
+	return nil
+}
