@@ -192,7 +192,11 @@ func (c *cli) printConcurrency(k concurrency) {
 	fmt.Fprintln(c.out)
 	var rows [][]string
 	for _, p := range k.Provisioned {
-		rows = append(rows, []string{p.Qualifier, fmt.Sprint(p.Wanted), fmt.Sprint(p.Ready), fmt.Sprint(p.Idle), strings.ToLower(strings.ReplaceAll(p.Status, "_", " ")), p.Reason})
+		status := strings.ToLower(strings.ReplaceAll(p.Status, "_", " "))
+		if p.Reason != "" {
+			status += ": " + p.Reason
+		}
+		rows = append(rows, []string{p.Qualifier, fmt.Sprint(p.Wanted), fmt.Sprint(p.Ready), fmt.Sprint(p.Idle), status})
 	}
-	lipgloss.Fprintln(c.out, grid([]column{left("PROVISIONED"), right("WANTED"), right("READY"), right("IDLE"), left("STATUS"), left("")}, rows, false))
+	lipgloss.Fprintln(c.out, grid([]column{left("PROVISIONED"), right("WANTED"), right("READY"), right("IDLE"), left("STATUS")}, rows, false))
 }

@@ -142,6 +142,9 @@ func (c *cli) printDescription(d description) {
 	}
 	c.printVersions(d)
 	if len(d.Running) == 0 {
+		if len(d.Versions) > 0 {
+			fmt.Fprintln(c.out)
+		}
 		lipgloss.Fprintln(c.out, faint.Render("instances    "), "none, the next call starts one")
 		return
 	}
@@ -185,7 +188,6 @@ func (c *cli) printVersions(d description) {
 		rows = append(rows, []string{a.Name, a.split.String(), provisioned[a.Name], a.Description})
 	}
 	lipgloss.Fprintln(c.out, grid([]column{left("ALIAS"), left("VERSION"), left("PROVISIONED"), left("DESCRIPTION")}, rows, false))
-	fmt.Fprintln(c.out)
 }
 
 func pairs(m map[string]string) string {
