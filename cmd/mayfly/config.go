@@ -27,6 +27,13 @@ const envPrefix = "MAYFLY_"
 func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.StringVar(&c.Listen, "listen", c.Listen, "HOST:PORT of the API; port 0 picks a free one")
 	f.StringVar(&c.Domain, "domain", c.Domain, "domain under which functions' endpoints are: ID.fn.DOMAIN, ID.api.DOMAIN")
+	f.StringVar(&c.TLSListen, "tls-listen", c.TLSListen, "HOST:PORT for TLS besides, such as 0.0.0.0:443; endpoints are then https")
+	f.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the certificate, with its chain")
+	f.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of the certificate's key")
+	f.BoolVar(&c.TLSAuto, "tls-auto", c.TLSAuto, "get certificates by ACME, for each endpoint at its first connection")
+	f.StringVar(&c.ACMEDirectory, "acme-directory", c.ACMEDirectory, "URL of the ACME directory; Let's Encrypt's if empty")
+	f.StringVar(&c.ACMEEmail, "acme-email", c.ACMEEmail, "e-mail address of the ACME account")
+	f.StringVar(&c.ACMERoots, "acme-roots", c.ACMERoots, "PEM file of certificates by which the ACME directory is trusted")
 	f.StringVar(&c.Region, "region", c.Region, "region that clients sign for")
 	f.StringVar(&c.Account, "account", c.Account, "account number in identifiers, 12 digits")
 	f.StringVar(&c.Prices, "prices", c.Prices, "file with the price sheet of bills (JSON); the default is AWS's list prices")

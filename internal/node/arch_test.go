@@ -51,6 +51,7 @@ var rank = map[string]int{
 	"internal/runtimes":       20,
 	"internal/queue":          20,
 	"internal/endpoint":       20,
+	"internal/certificate":    20,
 	"internal/snapshot":       25,
 	"internal/image":          25,
 	"internal/sandbox":        30,

@@ -44,6 +44,14 @@ type Config struct {
 	Listen  string // HOST:PORT of the API; loopback unless told otherwise; port 0 picks one
 	Domain  string // endpoints of functions are at ID.fn.DOMAIN and ID.api.DOMAIN
 
+	TLSListen     string // HOST:PORT of the same over TLS; "" for none
+	TLSCert       string // PEM file of the certificate with its chain; "" has them come from an authority
+	TLSKey        string // PEM file of its key
+	TLSAuto       bool   // certificates come from an authority that speaks ACME
+	ACMEDirectory string // URL of that authority's directory; "" is Let's Encrypt's
+	ACMEEmail     string // of the account there; may be empty
+	ACMERoots     string // PEM file of certificates by which the directory is trusted; "" trusts the system's
+
 	Region  string // as clients sign it
 	Account string // 12 digits, the account in identifiers
 	Prices  string // path of a price sheet, JSON; "" is the cloud's list prices
@@ -128,6 +136,9 @@ func (c Config) check() (Config, error) {
 	if !accountForm.MatchString(c.Account) {
 		return bad("account", "%q is not 12 digits", c.Account)
 	}
+	if field, why := c.tlsFault(); field != "" {
+		return bad(field, "%s", why)
+	}
 	if !domainForm.MatchString(c.Domain) || len(c.Domain) > 200 {
 		return bad("domain", "%q is not a domain name in lower case, such as mayfly.example.com", c.Domain)
 	}
@@ -179,6 +190,28 @@ func (c Config) check() (Config, error) {
 		return bad("max-async-payload", "%d is more than 6 MiB, the most that the queue holds", c.MaxAsyncPayload)
 	}
 	return c.fill()
+}
+
+// tlsFault says what is wrong with what the node is told about TLS.
+func (c Config) tlsFault() (field, why string) {
+	if c.TLSListen == "" {
+		if c.TLSCert != "" || c.TLSKey != "" || c.TLSAuto {
+			return "tls-listen", "must say where, such as 0.0.0.0:443: a certificate alone serves nothing"
+		}
+		return "", ""
+	}
+	if _, _, err := net.SplitHostPort(c.TLSListen); err != nil {
+		return "tls-listen", fmt.Sprintf("%q is not HOST:PORT, such as 0.0.0.0:443", c.TLSListen)
+	}
+	switch {
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return "tls-cert", "and tls-key go together"
+	case (c.TLSCert == "") != c.TLSAuto:
+		return "tls-cert", "needs a certificate (tls-cert and tls-key), or else tls-auto to get them from an authority"
+	case c.TLSAuto && c.Domain == "localhost" && c.ACMEDirectory == "":
+		return "domain", "must be a domain name of yours: nobody gives a certificate for localhost"
+	}
+	return "", ""
 }
 
 // fill sets what depends on the machine.

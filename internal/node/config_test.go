@@ -20,6 +20,14 @@ func TestConfigRefusesWhatCanNotWorkAndNamesTheField(t *testing.T) {
 		{"listen", func(c *Config) { c.Listen = "127.0.0.1:http" }},
 		{"account", func(c *Config) { c.Account = "me" }},
 		{"domain", func(c *Config) { c.Domain = "" }},
+		{"domain", func(c *Config) { c.TLSListen, c.TLSAuto = "127.0.0.1:0", true }},
+		{"tls-listen", func(c *Config) { c.TLSAuto = true }},
+		{"tls-listen", func(c *Config) { c.TLSListen, c.TLSAuto = "443", true }},
+		{"tls-cert", func(c *Config) { c.TLSListen = "127.0.0.1:0" }},
+		{"tls-cert", func(c *Config) { c.TLSListen, c.TLSCert = "127.0.0.1:0", "cert.pem" }},
+		{"tls-cert", func(c *Config) {
+			c.TLSListen, c.TLSCert, c.TLSKey, c.TLSAuto = "127.0.0.1:0", "cert.pem", "key.pem", true
+		}},
 		{"domain", func(c *Config) { c.Domain = "my_fly.example.com" }},
 		{"region", func(c *Config) { c.Region = "" }},
 		{"region", func(c *Config) { c.Region = "us east" }},

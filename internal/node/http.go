@@ -65,6 +65,15 @@ func newFront(domain string) *front {
 
 // ServeHTTP implements http.Handler.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if fault := faultOf(r); fault != "" {
+		w.Header().Set("Connection", "close")
+		http.Error(w, "bad request: "+fault, http.StatusBadRequest)
+		return
+	}
+	if !strings.HasPrefix(r.URL.Path, "/") && r.URL.Path != "" { // OPTIONS *
+		http.Error(w, "bad request: the target has no path", http.StatusBadRequest)
+		return
+	}
 	host := hostName(r.Host)
 	name, label := f.split(host)
 	if label == labelURLs || label == labelAPIs {
@@ -150,11 +159,18 @@ func (n *Node) openServer(ctx context.Context) error {
 	if n.listener, err = lc.Listen(ctx, "tcp", n.cfg.Listen); err != nil {
 		return fmt.Errorf("listen for the API; choose another address with --listen: %w", err)
 	}
-	n.server = &http.Server{
+	n.listener = guard{n.listener}
+	n.server = n.newServer()
+	return nil
+}
+
+func (n *Node) newServer() *http.Server {
+	s := &http.Server{
 		Handler: n.front, ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: wire.MaxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
-	return nil
+	watch(s)
+	return s
 }
 
 func health(w http.ResponseWriter, r *http.Request) {
@@ -166,10 +182,15 @@ func health(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "ok\n") // the client may be gone
 }
 
-// endpointURL returns the URL of an endpoint, with a slash at its end.
+// endpointURL returns the URL of an endpoint, with a slash at its end: over TLS, if
+// the node has that.
 func (n *Node) endpointURL(name, label string) string {
-	scheme, port := "http", ""
-	if _, p, err := net.SplitHostPort(n.listener.Addr().String()); err == nil && p != "80" {
+	scheme, listener, usual := "http", n.listener, "80"
+	if n.tlsListener != nil {
+		scheme, listener, usual = "https", n.tlsListener, "443"
+	}
+	port := ""
+	if _, p, err := net.SplitHostPort(listener.Addr().String()); err == nil && p != usual {
 		port = ":" + p
 	}
 	return scheme + "://" + name + "." + label + "." + n.cfg.Domain + port + "/"

@@ -89,6 +89,11 @@ type Node struct {
 	server   *http.Server
 	listener net.Listener
 	inside   *inside
+
+	tlsServer    *http.Server // nil without TLS
+	tlsListener  net.Listener // nil without TLS
+	certificates closer       // nil unless they come by themselves
+
 	warnings []string // full sentences; not changed after New
 }
 
@@ -272,21 +277,51 @@ func (n *Node) serve(l net.Listener) error {
 	return nil
 }
 
+// serveTLS is serve for TLS, if the node has that.
+func (n *Node) serveTLS() error {
+	if n.tlsServer == nil {
+		return nil
+	}
+	if err := n.tlsServer.ServeTLS(n.tlsListener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve TLS: %w", err)
+	}
+	return nil
+}
+
+// shutdown has all servers refuse new requests and waits for those under way.
+func (n *Node) shutdown(ctx context.Context) error {
+	var both errgroup.Group
+	for _, s := range n.servers() {
+		both.Go(func() error { return s.Shutdown(ctx) })
+	}
+	return both.Wait()
+}
+
+func (n *Node) servers() []*http.Server {
+	if n.tlsServer == nil {
+		return []*http.Server{n.server}
+	}
+	return []*http.Server{n.server, n.tlsServer}
+}
+
 // drain refuses new requests and lets those under way finish within the limit;
 // then they are cut off.
 func (n *Node) drain() error {
 	n.log.Info("stopping: letting calls finish", "limit", n.cfg.DrainLimit)
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.DrainLimit)
 	defer cancel()
-	err := n.server.Shutdown(ctx)
+	err := n.shutdown(ctx)
 	if err := n.pool.Close(ctx); err != nil {
 		n.log.Warn("stopping: " + err.Error())
 	}
 	if err != nil { // their calls have just been cut off: they end now
 		last, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err = n.server.Shutdown(last); err != nil {
-			err = n.server.Close()
+		if err = n.shutdown(last); err != nil {
+			err = nil
+			for _, s := range n.servers() {
+				err = errors.Join(err, s.Close())
+			}
 		}
 	}
 	return err
@@ -317,6 +352,12 @@ func (n *Node) close() error {
 	}
 	if n.objects != nil {
 		all = append(all, n.objects.Close())
+	}
+	if n.tlsListener != nil {
+		n.tlsListener.Close() // as above
+	}
+	if n.certificates != nil {
+		all = append(all, n.certificates.Close())
 	}
 	if n.pool != nil {
 		done, cancel := context.WithCancel(context.Background())

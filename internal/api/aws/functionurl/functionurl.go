@@ -60,6 +60,12 @@ const anonymous = "anonymous"
 // content is the type of answers that name none.
 const content = "application/json"
 
+// Has reports whether there is a URL of an id.
+func (d *Door) Has(id string) bool {
+	_, err := d.o.URLs.Lookup(id)
+	return err == nil
+}
+
 // ServeEndpoint answers a request to the URL whose id is the address's name.
 func (d *Door) ServeEndpoint(w http.ResponseWriter, r *http.Request, a endpoint.Address) {
 	x := &exchange{d: d, w: w, r: r, id: uuid.NewString(), began: time.Now()}
@@ -92,6 +98,7 @@ type exchange struct {
 }
 
 func (x *exchange) serve(path string) {
+	endpoint.BoundBody(x.w, x.r)
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, x.d.o.MaxBody))
 	var large *http.MaxBytesError
 	switch {

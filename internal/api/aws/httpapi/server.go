@@ -84,6 +84,13 @@ func (s *Server) RemoveDomain(name string) {
 	delete(s.domains, name)
 }
 
+// Has reports whether there is an API of an id.
+func (s *Server) Has(id string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.apis[id] != nil
+}
+
 // HasDomain reports whether a host name is one that SetDomain has set.
 func (s *Server) HasDomain(host string) bool {
 	s.mu.RLock()
@@ -233,6 +240,7 @@ func (x *exchange) serve(path string) {
 }
 
 func (x *exchange) readBody() bool {
+	endpoint.BoundBody(x.w, x.r)
 	if x.route.Integration.URL != nil && x.route.Authorizer == nil {
 		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, x.s.o.MaxBody)
 		return true // it goes on as it comes
