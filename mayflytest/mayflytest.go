@@ -35,16 +35,17 @@ func Main(m *testing.M) {
 
 // Options changes a node from its default. The zero value changes nothing.
 type Options struct {
-	DataDir       string        // "" is a new one that goes with the test
-	Driver        string        // "gvisor" or "process"
-	KeepAlive     time.Duration // how long idle instances are kept
-	MemoryMB      int           // for all instances together
-	Concurrency   int           // calls at one time
-	QueueLimit    time.Duration // how long a call waits for an instance
-	DrainLimit    time.Duration // how long calls under way may take at the end
-	VersionDirs   []string      // directories of version managers, for interpreters
-	StrictRuntime bool          // refuse runtimes whose exact version is missing
-	Log           io.Writer     // the node's own log; nil shows it when the test fails
+	DataDir       string          // "" is a new one that goes with the test
+	Driver        string          // "gvisor" or "process"
+	KeepAlive     time.Duration   // how long idle instances are kept
+	MemoryMB      int             // for all instances together
+	Concurrency   int             // calls at one time
+	QueueLimit    time.Duration   // how long a call waits for an instance
+	DrainLimit    time.Duration   // how long calls under way may take at the end
+	VersionDirs   []string        // directories of version managers, for interpreters
+	RetryWaits    []time.Duration // between the runs of an asynchronous call whose function failed
+	StrictRuntime bool            // refuse runtimes whose exact version is missing
+	Log           io.Writer       // the node's own log; nil shows it when the test fails
 }
 
 // Node is a running node. Its fields don't change.
@@ -110,6 +111,9 @@ func (o Options) config(t testing.TB) node.Config {
 	}
 	cfg.StrictRuntimes = o.StrictRuntime
 	cfg.VersionDirs = o.VersionDirs
+	if o.RetryWaits != nil {
+		cfg.RetryWaits = o.RetryWaits
+	}
 	set(&cfg.Driver, o.Driver)
 	set(&cfg.KeepAlive, o.KeepAlive)
 	set(&cfg.MemoryMB, o.MemoryMB)

@@ -52,6 +52,7 @@ func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.DurationVar(&c.InitLimit, "init-limit", c.InitLimit, "how long a function's init may take")
 	f.Int64Var(&c.MaxSyncPayload, "max-sync-payload", c.MaxSyncPayload, "bytes in a synchronous request")
 	f.Int64Var(&c.MaxAsyncPayload, "max-async-payload", c.MaxAsyncPayload, "bytes in an asynchronous request")
+	f.DurationSliceVar(&c.RetryWaits, "retry-waits", c.RetryWaits, "how long an asynchronous call waits after the function's first failure, and after its second")
 	f.Int64Var(&c.MaxAnswer, "max-answer", c.MaxAnswer, "bytes in an answer")
 	f.Int64Var(&c.MaxStream, "max-stream", c.MaxStream, "bytes in a streamed answer")
 	f.StringVar(&c.CPU, "cpu", c.CPU, "memory buys a share of the CPU when it is scarce (share), or a hard limit (cap)")

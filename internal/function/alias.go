@@ -186,7 +186,7 @@ func (r *Registry) DeleteAlias(ctx context.Context, name, alias string) error {
 		if at, ok := d.findAlias(alias); ok {
 			d.Aliases = slices.Delete(d.Aliases, at, at+1)
 		}
-		d.Capacity.forget(alias)
+		d.forget(alias)
 		return d, nil
 	})
 	return err

@@ -36,6 +36,9 @@ type document struct {
 	Created time.Time         `json:"created"`
 	Tags    map[string]string `json:"tags,omitempty"`
 
+	Async      map[string]AsyncSettings `json:"async,omitempty"` // by qualifier; replaced, never changed
+	AllowLoops bool                     `json:"allowLoops,omitempty"`
+
 	// Latest is what a call runs, unless it is not Active.
 	Latest *Version `json:"latest"`
 

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"maps"
 	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/event"
 )
 
 // Latest is the name of the one version that can change.
@@ -62,6 +64,7 @@ type Config struct {
 	Tracing      string            `json:"tracing,omitempty"`
 	Logging      Logging           `json:"logging,omitzero"`
 	Snapshot     string            `json:"snapshot,omitempty"` // "" lets the node decide; see SnapshotOff
+	DeadLetter   event.Target      `json:"deadLetter,omitzero"` // gets the asynchronous calls that failed
 }
 
 // What an owner may choose for Config.Snapshot. A node that is left to decide
@@ -134,7 +137,7 @@ func (v *Version) Fingerprint() string {
 		C    Config
 		S    string
 	}{v.Function, v.Version, v.Config, v.Code.SHA256}
-	key.C.Description = ""
+	key.C.Description, key.C.DeadLetter = "", event.Target{}
 	b, err := json.Marshal(key)
 	if err != nil {
 		panic("function: a Config always marshals: " + err.Error())

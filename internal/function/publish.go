@@ -216,7 +216,7 @@ func (r *Registry) DeleteVersion(ctx context.Context, name, number string) error
 		before = e.doc.packages()
 		d := e.doc.clone()
 		d.Versions = slices.DeleteFunc(d.Versions, func(v *Version) bool { return v.Version == number })
-		d.Capacity.forget(number)
+		d.forget(number)
 		return d, nil
 	})
 	if err != nil {

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/blob"
 	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/logs"
 	"github.com/mayfly-dev/mayfly/internal/meter"
@@ -20,20 +22,28 @@ type Config struct {
 	Pool      *sandbox.Pool
 	Logs      *logs.Store
 	Meter     *meter.Ledger
-	Calls     *spine.Calls
+	Calls     *spine.Lanes  // the queue of asynchronous calls, a lane for each function
+	Blobs     blob.Store    // for queued calls that are too large for it
+	Senders   event.Senders // for what is to be told of them
+	Words     Words
 	Log       *slog.Logger
 	MaxSync   int64 // bytes
 	MaxAsync  int64 // bytes
+
+	// RetryWaits is how long a queued call waits after the function's first
+	// failure, the second, and so on; the last one stands for all further ones.
+	RetryWaits []time.Duration
 }
 
 // Invoker runs calls. It is safe for concurrent use.
 type Invoker struct {
 	cfg       Config
 	admission admission
+	windows   windows
 }
 
 // New returns an Invoker. Queued calls are run only while Run does.
-func New(cfg Config) *Invoker { return &Invoker{cfg: cfg} }
+func New(cfg Config) *Invoker { return &Invoker{cfg: cfg, windows: windows{of: map[string]int{}}} }
 
 // Check reports whether Sync would accept r, without running it.
 func (n *Invoker) Check(r Request) error {
@@ -44,13 +54,22 @@ func (n *Invoker) Check(r Request) error {
 // Sync runs a call and returns its answer; a function that failed is a Result
 // too. When ctx ends before the call began, it does not begin; once it has begun
 // it runs to its own end. Errors: NotFound, Conflict (the function is not ready),
-// TooLarge, Throttled, Unavailable.
+// TooLarge, Throttled, Unavailable, Denied (an endless loop, ReasonLoop).
 func (n *Invoker) Sync(ctx context.Context, r Request) (Result, error) {
-	v, err := n.admit(r, n.cfg.MaxSync)
+	v, err := n.admitNow(r)
 	if err != nil {
 		return Result{}, err
 	}
 	return n.run(ctx, v, r, 0, nil)
+}
+
+// admitNow admits a call that is run at once.
+func (n *Invoker) admitNow(r Request) (*function.Version, error) {
+	v, err := n.admit(r, n.cfg.MaxSync)
+	if err == nil && n.loops(r) {
+		err = errs.Newf(errs.Denied, "function %s was called in an endless loop, which was ended after %d passes", r.Function, MaxPasses).WithReason(ReasonLoop)
+	}
+	return v, err
 }
 
 func (n *Invoker) admit(r Request, limit int64) (*function.Version, error) {
@@ -113,7 +132,7 @@ func (n *Invoker) call(ctx context.Context, inst *sandbox.Instance, r Request, r
 	first := len(log.lines)
 	c := &sandbox.Call{
 		RequestID: r.RequestID, Deadline: time.Now().Add(v.Timeout), InvokedName: r.InvokedName,
-		TraceID: r.TraceID, ClientContext: r.ClientContext, Payload: r.Payload,
+		TraceID: n.cfg.Words.Trace(r.TraceID, r.Lineage.With(r.Function)), ClientContext: r.ClientContext, Payload: r.Payload,
 	}
 	var a sandbox.Answer
 	if w == nil {

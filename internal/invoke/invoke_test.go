@@ -12,6 +12,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/blob/disk"
 	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/logs"
 	"github.com/mayfly-dev/mayfly/internal/meter"
@@ -19,9 +20,9 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/spine"
 )
 
-// newInvoker returns an invoker on a real spine without functions. What runs
-// functions is tested on whole nodes, in test/.
-func newInvoker(t *testing.T) *Invoker {
+// newInvoker returns an invoker on a real spine, with functions that answer as
+// answer says. What runs functions for real is tested on whole nodes, in test/.
+func newInvoker(t *testing.T, answer func(payload []byte) (body string, fails bool), change func(*Config)) *Invoker {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	s, err := spine.Open(t.Context(), spine.Config{Dir: t.TempDir(), Log: log})
@@ -29,9 +30,11 @@ func newInvoker(t *testing.T) *Invoker {
 	t.Cleanup(s.Close)
 	bucket, err := s.Bucket(t.Context(), spine.FunctionsBucket)
 	ok(t, err)
-	packages, err := disk.Open(t.TempDir())
+	blobs, err := disk.Open(t.TempDir())
 	ok(t, err)
-	registry, err := function.Open(t.Context(), function.Options{Bucket: bucket, Packages: packages, Limits: function.DefaultLimits("amd64"), Log: log})
+	registry, err := function.Open(t.Context(), function.Options{
+		Bucket: bucket, Packages: blobs, Runtimes: anyRuntime{}, Builder: anyRuntime{}, Limits: function.DefaultLimits("amd64"), Log: log,
+	})
 	ok(t, err)
 	store, err := logs.Open(logs.Config{Dir: t.TempDir()}, log)
 	ok(t, err)
@@ -41,11 +44,39 @@ func newInvoker(t *testing.T) *Invoker {
 	ledger, err := meter.Open(t.Context(), meter.Config{Path: filepath.Join(t.TempDir(), "ledger"), Journal: journal, Log: log})
 	ok(t, err)
 	t.Cleanup(func() { ok(t, ledger.Close()) })
-	calls, err := s.Calls(t.Context(), 4)
+	calls, err := s.Calls(t.Context())
 	ok(t, err)
-	return New(Config{
-		Functions: registry, Logs: store, Meter: ledger, Calls: calls, Log: log,
-		MaxSync: 100, MaxAsync: 10,
+	g := guests{answer: answer}
+	pool := sandbox.NewPool(sandbox.PoolConfig{
+		Driver: g, Plan: func(context.Context, *function.Version) (sandbox.Plan, error) { return sandbox.Plan{Guest: g}, nil },
+		Sink: func(sandbox.Line) {}, Log: log, KeepAlive: time.Hour, Linger: time.Hour, MemoryMB: 1024, Starts: 4,
+		InitLimit: 10 * time.Second, QueueLimit: 10 * time.Second, MaxResponse: 4 << 20,
+	})
+	t.Cleanup(func() { ok(t, pool.Close(context.Background())) })
+	cfg := Config{
+		Functions: registry, Pool: pool, Logs: store, Meter: ledger, Calls: calls, Log: log,
+		Blobs: blobs, Senders: event.Senders{}, Words: plainWords{},
+		MaxSync: 100, MaxAsync: 10, RetryWaits: []time.Duration{time.Millisecond},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- registry.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-ended })
+	return New(cfg)
+}
+
+// running runs queued calls until the test ends.
+func running(t *testing.T, n *Invoker) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		ok(t, <-ended)
 	})
 }
 
@@ -57,7 +88,7 @@ func ok(t *testing.T, err error) {
 }
 
 func TestCallsThatCanNotRunAreRefusedAtTheDoor(t *testing.T) {
-	n := newInvoker(t)
+	n := newInvoker(t, nil, nil)
 	big := make([]byte, 11)
 	if err := n.Async(t.Context(), Request{Function: "f", Payload: big}); !errs.Is(err, errs.TooLarge) {
 		t.Errorf("Async of 11 bytes: %v, want too large", err)
@@ -74,13 +105,13 @@ func TestCallsThatCanNotRunAreRefusedAtTheDoor(t *testing.T) {
 }
 
 func TestQueuedCallOfADeletedFunctionLeavesTheQueue(t *testing.T) {
-	n := newInvoker(t)
+	n := newInvoker(t, nil, nil)
 	body, err := json.Marshal(queued{Request: Request{Function: "gone", RequestID: "r"}, Accepted: time.Now()})
 	ok(t, err)
-	if _, err := n.queued(t.Context(), body, 1); err != nil {
+	if _, err := n.queued(t.Context(), spine.Delivery{Lane: "gone", Body: body, Attempt: 1}); err != nil {
 		t.Errorf("a call of a deleted function stays in the queue: %v", err)
 	}
-	if _, err := n.queued(t.Context(), []byte("no json"), 1); err != nil {
+	if _, err := n.queued(t.Context(), spine.Delivery{Lane: "gone", Body: []byte("no json"), Attempt: 1}); err != nil {
 		t.Errorf("a call that can't be read stays in the queue: %v", err)
 	}
 }
@@ -118,7 +149,7 @@ func TestFaultsBecomeOutcomes(t *testing.T) {
 }
 
 func TestCanceledRunEnds(t *testing.T) {
-	n := newInvoker(t)
+	n := newInvoker(t, nil, nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("stop"))
 	ok(t, n.Run(ctx))

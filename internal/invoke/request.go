@@ -4,8 +4,7 @@
 package invoke
 
 import (
-	"time"
-
+	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/meter"
 )
 
@@ -24,9 +23,10 @@ type Request struct {
 	Qualifier     string // version or alias; "" means the latest
 	InvokedName   string // how the caller named the function, shown to the code; "" lets the guest build it
 	Payload       []byte
-	ClientContext string // JSON, may be empty
-	TraceID       string // in the door's format, may be empty
-	Tail          bool   // the caller wants the end of the log
+	ClientContext string        // JSON, may be empty
+	TraceID       string        // in the door's format, may be empty
+	Tail          bool          // the caller wants the end of the log
+	Lineage       event.Lineage `json:",omitzero"` // the functions that the call came through
 }
 
 // Result is a finished call. A function that failed is still a result: its
@@ -42,9 +42,3 @@ type Result struct {
 // Unhandled is how a function fails when its code raised an error, crashed, or
 // ran out of time or memory.
 const Unhandled = "Unhandled"
-
-// queued is the durable form of an asynchronous call.
-type queued struct {
-	Request
-	Accepted time.Time
-}

@@ -28,7 +28,7 @@ const writeGrace = 5 * time.Second
 // accounted for, and an error of kind Unavailable returned. Other errors are those
 // of Sync, and come before w is used.
 func (n *Invoker) Stream(ctx context.Context, r Request, w StreamWriter) (Result, error) {
-	v, err := n.admit(r, n.cfg.MaxSync)
+	v, err := n.admitNow(r)
 	if err != nil {
 		return Result{}, err
 	}

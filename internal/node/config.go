@@ -74,6 +74,10 @@ type Config struct {
 	MaxStream       int64         // bytes in a streamed answer
 	CPU             string        // CPUShare or CPUCap
 
+	// RetryWaits is how long an asynchronous call waits after the function's
+	// first failure, and after its second.
+	RetryWaits []time.Duration
+
 	Egress      string         // EgressOpen, EgressInternet or EgressNone
 	EgressAllow []netip.Prefix // reachable although a rule forbids it
 	EgressDeny  []netip.Prefix // not reachable although open
@@ -105,6 +109,7 @@ func Default() Config {
 		MaxAnswer:       invoke.MaxAnswer,
 		MaxStream:       invoke.MaxStream,
 		CPU:             CPUShare,
+		RetryWaits:      []time.Duration{time.Minute, 2 * time.Minute},
 		Egress:          EgressOpen,
 		InterpreterDirs: []string{"/usr/local/bin", "/usr/bin", "/bin"},
 	}
@@ -184,6 +189,14 @@ func (c Config) check() (Config, error) {
 	} {
 		if n.value < n.least {
 			return bad(n.field, "%d is less than %d", n.value, n.least)
+		}
+	}
+	if len(c.RetryWaits) == 0 {
+		return bad("retry-waits", "must name at least one time")
+	}
+	for _, wait := range c.RetryWaits {
+		if wait < 0 {
+			return bad("retry-waits", "%s is less than 0s", wait)
 		}
 	}
 	if c.MaxAsyncPayload > 6<<20 {

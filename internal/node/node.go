@@ -200,15 +200,16 @@ func (n *Node) openCore(ctx context.Context) error {
 		return err
 	}
 	n.capacity = invoke.NewCapacity(n.registry, n.pool, n.meter)
-	calls, err := n.spine.Calls(ctx, n.cfg.Concurrency)
+	calls, err := n.spine.Calls(ctx)
 	if err != nil {
 		return err
 	}
 	n.invoker = invoke.New(invoke.Config{
 		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: calls, Log: n.log,
+		Blobs: n.blobs, Senders: n.senders, Words: n.words(), RetryWaits: n.cfg.RetryWaits,
 		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload,
 	})
-	n.senders[event.Function] = caller{n.invoker}
+	n.senders[event.Function] = n.invoker
 	return nil
 }
 

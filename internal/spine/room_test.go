@@ -10,7 +10,7 @@ func TestFullDiskRefusesWritesAndHarmsNoStream(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer s.Close()
 	ctx := t.Context()
-	calls, err := s.Calls(ctx, 1)
+	calls, err := s.Calls(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestFullDiskRefusesWritesAndHarmsNoStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	writes := map[string]func() error{
-		"put a call":     func() error { return calls.Put(ctx, "fn", []byte("{}")) },
+		"put a call":     func() error { return calls.Put(ctx, "fn", "", []byte("{}")) },
 		"append a batch": func() error { _, err := journal.Append(ctx, "id", []byte("batch")); return err },
 		"create a key":   func() error { _, err := bucket.Create(ctx, "b", []byte("1")); return err },
 		"update a key":   func() error { _, err := bucket.Update(ctx, "a", []byte("2"), rev); return err },

@@ -41,13 +41,14 @@ type Spine struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	replicas int
+	log      *slog.Logger
 	free     func() (int64, error) // bytes free on the embedded server's disk
 }
 
 // Open starts the embedded server, or connects to the cluster that cfg names. It
 // returns when the engine can serve.
 func Open(ctx context.Context, cfg Config) (*Spine, error) {
-	s := &Spine{replicas: cfg.Replicas, free: func() (int64, error) { return freeBytes(cfg.Dir) }}
+	s := &Spine{replicas: cfg.Replicas, log: cfg.Log, free: func() (int64, error) { return freeBytes(cfg.Dir) }}
 	opts := []nats.Option{nats.Name("mayfly"), nats.MaxReconnects(-1)}
 	if cfg.URL == "" {
 		srv, err := startServer(cfg)

@@ -1,13 +1,11 @@
 package spine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -133,60 +131,6 @@ func TestSpineThatIsNotThereIsUnavailable(t *testing.T) {
 	_, err := Open(t.Context(), Config{URL: "nats://127.0.0.1:1", Log: slog.New(slog.DiscardHandler)})
 	if !errs.Is(err, errs.Unavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("Open: %v, want unavailable, with the address", err)
-	}
-}
-
-func TestCallsAreRunUntilHandledAndThenGone(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	calls, err := s.Calls(t.Context(), 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const n = 50
-	for i := range n {
-		if err := calls.Put(t.Context(), "f", fmt.Append(nil, i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.Close() // nothing has run: all must be there after reopening
-
-	s = open(t, dir)
-	defer s.Close()
-	if calls, err = s.Calls(t.Context(), 8); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var mu sync.Mutex
-	runs := map[string]int{}
-	err = calls.Run(ctx, func(_ context.Context, body []byte, attempt int) (time.Duration, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		runs[string(body)]++
-		if attempt == 1 && body[0] == '7' {
-			return time.Millisecond, errors.New("once more")
-		}
-		total := 0
-		for _, v := range runs {
-			total += v
-		}
-		if total == n+1 { // "7" twice
-			cancel()
-		}
-		return 0, nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(runs) != n || runs["7"] != 2 {
-		t.Errorf("%d calls ran, %d times the failing one; want %d and 2", len(runs), runs["7"], n)
-	}
-	info, err := s.js.Stream(t.Context(), callsStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if left := info.CachedInfo().State.Msgs; left != 0 {
-		t.Errorf("%d calls are left in the queue, want 0", left)
 	}
 }
 

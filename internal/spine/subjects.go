@@ -2,9 +2,11 @@ package spine
 
 // Every stream and subject of the house, in one place.
 const (
-	callsStream   = "calls" // asynchronous calls that were accepted
-	callsSubject  = "calls."
-	callsConsumer = "invoke"
+	callsStream  = "calls" // asynchronous calls that were accepted
+	callsSubject = "calls."
+
+	lanePrefix  = "lane-"  // of the consumers of work queues
+	oneConsumer = "invoke" // of all calls, once
 
 	noticesStream   = "notices" // about objects, not yet delivered
 	noticesSubject  = "notices.object"

@@ -24,6 +24,7 @@ type API interface {
 	DeleteEventSourceMapping(ctx context.Context, in *DeleteEventSourceMappingInput) (*DeleteEventSourceMappingOutput, error)
 	DeleteFunction(ctx context.Context, in *DeleteFunctionInput) (*DeleteFunctionOutput, error)
 	DeleteFunctionConcurrency(ctx context.Context, in *DeleteFunctionConcurrencyInput) (*DeleteFunctionConcurrencyOutput, error)
+	DeleteFunctionEventInvokeConfig(ctx context.Context, in *DeleteFunctionEventInvokeConfigInput) (*DeleteFunctionEventInvokeConfigOutput, error)
 	DeleteFunctionUrlConfig(ctx context.Context, in *DeleteFunctionUrlConfigInput) (*DeleteFunctionUrlConfigOutput, error)
 	DeleteProvisionedConcurrencyConfig(ctx context.Context, in *DeleteProvisionedConcurrencyConfigInput) (*DeleteProvisionedConcurrencyConfigOutput, error)
 	GetAccountSettings(ctx context.Context, in *GetAccountSettingsInput) (*GetAccountSettingsOutput, error)
@@ -32,6 +33,8 @@ type API interface {
 	GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunctionOutput, error)
 	GetFunctionConcurrency(ctx context.Context, in *GetFunctionConcurrencyInput) (*GetFunctionConcurrencyOutput, error)
 	GetFunctionConfiguration(ctx context.Context, in *GetFunctionConfigurationInput) (*GetFunctionConfigurationOutput, error)
+	GetFunctionEventInvokeConfig(ctx context.Context, in *GetFunctionEventInvokeConfigInput) (*GetFunctionEventInvokeConfigOutput, error)
+	GetFunctionRecursionConfig(ctx context.Context, in *GetFunctionRecursionConfigInput) (*GetFunctionRecursionConfigOutput, error)
 	GetFunctionScalingConfig(ctx context.Context, in *GetFunctionScalingConfigInput) (*GetFunctionScalingConfigOutput, error)
 	GetFunctionUrlConfig(ctx context.Context, in *GetFunctionUrlConfigInput) (*GetFunctionUrlConfigOutput, error)
 	GetPolicy(ctx context.Context, in *GetPolicyInput) (*GetPolicyOutput, error)
@@ -40,6 +43,7 @@ type API interface {
 	InvokeWithResponseStream(ctx context.Context, in *InvokeWithResponseStreamInput) (*InvokeWithResponseStreamOutput, error)
 	ListAliases(ctx context.Context, in *ListAliasesInput) (*ListAliasesOutput, error)
 	ListEventSourceMappings(ctx context.Context, in *ListEventSourceMappingsInput) (*ListEventSourceMappingsOutput, error)
+	ListFunctionEventInvokeConfigs(ctx context.Context, in *ListFunctionEventInvokeConfigsInput) (*ListFunctionEventInvokeConfigsOutput, error)
 	ListFunctionUrlConfigs(ctx context.Context, in *ListFunctionUrlConfigsInput) (*ListFunctionUrlConfigsOutput, error)
 	ListFunctions(ctx context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error)
 	ListProvisionedConcurrencyConfigs(ctx context.Context, in *ListProvisionedConcurrencyConfigsInput) (*ListProvisionedConcurrencyConfigsOutput, error)
@@ -47,6 +51,8 @@ type API interface {
 	ListVersionsByFunction(ctx context.Context, in *ListVersionsByFunctionInput) (*ListVersionsByFunctionOutput, error)
 	PublishVersion(ctx context.Context, in *PublishVersionInput) (*PublishVersionOutput, error)
 	PutFunctionConcurrency(ctx context.Context, in *PutFunctionConcurrencyInput) (*PutFunctionConcurrencyOutput, error)
+	PutFunctionEventInvokeConfig(ctx context.Context, in *PutFunctionEventInvokeConfigInput) (*PutFunctionEventInvokeConfigOutput, error)
+	PutFunctionRecursionConfig(ctx context.Context, in *PutFunctionRecursionConfigInput) (*PutFunctionRecursionConfigOutput, error)
 	PutFunctionScalingConfig(ctx context.Context, in *PutFunctionScalingConfigInput) (*PutFunctionScalingConfigOutput, error)
 	PutProvisionedConcurrencyConfig(ctx context.Context, in *PutProvisionedConcurrencyConfigInput) (*PutProvisionedConcurrencyConfigOutput, error)
 	RemovePermission(ctx context.Context, in *RemovePermissionInput) (*RemovePermissionOutput, error)
@@ -56,6 +62,7 @@ type API interface {
 	UpdateEventSourceMapping(ctx context.Context, in *UpdateEventSourceMappingInput) (*UpdateEventSourceMappingOutput, error)
 	UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInput) (*UpdateFunctionCodeOutput, error)
 	UpdateFunctionConfiguration(ctx context.Context, in *UpdateFunctionConfigurationInput) (*UpdateFunctionConfigurationOutput, error)
+	UpdateFunctionEventInvokeConfig(ctx context.Context, in *UpdateFunctionEventInvokeConfigInput) (*UpdateFunctionEventInvokeConfigOutput, error)
 	UpdateFunctionUrlConfig(ctx context.Context, in *UpdateFunctionUrlConfigInput) (*UpdateFunctionUrlConfigOutput, error)
 }
 
@@ -75,6 +82,7 @@ func NewService(api API) *wire.Service {
 			{Name: "DeleteEventSourceMapping", Method: "DELETE", Path: "/2015-03-31/event-source-mappings/{UUID}", Status: 202, Handler: wire.Handle(api.DeleteEventSourceMapping)},
 			{Name: "DeleteFunction", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.DeleteFunction)},
 			{Name: "DeleteFunctionConcurrency", Method: "DELETE", Path: "/2017-10-31/functions/{FunctionName}/concurrency", Status: 204, Handler: wire.Handle(api.DeleteFunctionConcurrency)},
+			{Name: "DeleteFunctionEventInvokeConfig", Method: "DELETE", Path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", Status: 204, Handler: wire.Handle(api.DeleteFunctionEventInvokeConfig)},
 			{Name: "DeleteFunctionUrlConfig", Method: "DELETE", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 204, Handler: wire.Handle(api.DeleteFunctionUrlConfig)},
 			{Name: "DeleteProvisionedConcurrencyConfig", Method: "DELETE", Path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", Status: 204, Handler: wire.Handle(api.DeleteProvisionedConcurrencyConfig)},
 			{Name: "GetAccountSettings", Method: "GET", Path: "/2016-08-19/account-settings", Status: 200, Handler: wire.Handle(api.GetAccountSettings)},
@@ -83,6 +91,8 @@ func NewService(api API) *wire.Service {
 			{Name: "GetFunction", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}", Status: 200, Handler: wire.Handle(api.GetFunction)},
 			{Name: "GetFunctionConcurrency", Method: "GET", Path: "/2019-09-30/functions/{FunctionName}/concurrency", Status: 200, Handler: wire.Handle(api.GetFunctionConcurrency)},
 			{Name: "GetFunctionConfiguration", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.GetFunctionConfiguration)},
+			{Name: "GetFunctionEventInvokeConfig", Method: "GET", Path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", Status: 200, Handler: wire.Handle(api.GetFunctionEventInvokeConfig)},
+			{Name: "GetFunctionRecursionConfig", Method: "GET", Path: "/2024-08-31/functions/{FunctionName}/recursion-config", Status: 200, Handler: wire.Handle(api.GetFunctionRecursionConfig)},
 			{Name: "GetFunctionScalingConfig", Method: "GET", Path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", Status: 200, Handler: wire.Handle(api.GetFunctionScalingConfig)},
 			{Name: "GetFunctionUrlConfig", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 200, Handler: wire.Handle(api.GetFunctionUrlConfig)},
 			{Name: "GetPolicy", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/policy", Status: 200, Handler: wire.Handle(api.GetPolicy)},
@@ -91,6 +101,7 @@ func NewService(api API) *wire.Service {
 			{Name: "InvokeWithResponseStream", Method: "POST", Path: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", Status: 200, Handler: wire.Handle(api.InvokeWithResponseStream)},
 			{Name: "ListAliases", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/aliases", Status: 200, Handler: wire.Handle(api.ListAliases)},
 			{Name: "ListEventSourceMappings", Method: "GET", Path: "/2015-03-31/event-source-mappings", Status: 200, Handler: wire.Handle(api.ListEventSourceMappings)},
+			{Name: "ListFunctionEventInvokeConfigs", Method: "GET", Path: "/2019-09-25/functions/{FunctionName}/event-invoke-config/list", Status: 200, Handler: wire.Handle(api.ListFunctionEventInvokeConfigs)},
 			{Name: "ListFunctionUrlConfigs", Method: "GET", Path: "/2021-10-31/functions/{FunctionName}/urls", Status: 200, Handler: wire.Handle(api.ListFunctionUrlConfigs)},
 			{Name: "ListFunctions", Method: "GET", Path: "/2015-03-31/functions", Status: 200, Handler: wire.Handle(api.ListFunctions)},
 			{Name: "ListProvisionedConcurrencyConfigs", Method: "GET", Path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL", Status: 200, Handler: wire.Handle(api.ListProvisionedConcurrencyConfigs)},
@@ -98,6 +109,8 @@ func NewService(api API) *wire.Service {
 			{Name: "ListVersionsByFunction", Method: "GET", Path: "/2015-03-31/functions/{FunctionName}/versions", Status: 200, Handler: wire.Handle(api.ListVersionsByFunction)},
 			{Name: "PublishVersion", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/versions", Status: 201, Handler: wire.Handle(api.PublishVersion)},
 			{Name: "PutFunctionConcurrency", Method: "PUT", Path: "/2017-10-31/functions/{FunctionName}/concurrency", Status: 200, Handler: wire.Handle(api.PutFunctionConcurrency)},
+			{Name: "PutFunctionEventInvokeConfig", Method: "PUT", Path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", Status: 200, Handler: wire.Handle(api.PutFunctionEventInvokeConfig)},
+			{Name: "PutFunctionRecursionConfig", Method: "PUT", Path: "/2024-08-31/functions/{FunctionName}/recursion-config", Status: 200, Handler: wire.Handle(api.PutFunctionRecursionConfig)},
 			{Name: "PutFunctionScalingConfig", Method: "PUT", Path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", Status: 202, Handler: wire.Handle(api.PutFunctionScalingConfig)},
 			{Name: "PutProvisionedConcurrencyConfig", Method: "PUT", Path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", Status: 202, Handler: wire.Handle(api.PutProvisionedConcurrencyConfig)},
 			{Name: "RemovePermission", Method: "DELETE", Path: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", Status: 204, Handler: wire.Handle(api.RemovePermission)},
@@ -107,6 +120,7 @@ func NewService(api API) *wire.Service {
 			{Name: "UpdateEventSourceMapping", Method: "PUT", Path: "/2015-03-31/event-source-mappings/{UUID}", Status: 202, Handler: wire.Handle(api.UpdateEventSourceMapping)},
 			{Name: "UpdateFunctionCode", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/code", Status: 200, Handler: wire.Handle(api.UpdateFunctionCode)},
 			{Name: "UpdateFunctionConfiguration", Method: "PUT", Path: "/2015-03-31/functions/{FunctionName}/configuration", Status: 200, Handler: wire.Handle(api.UpdateFunctionConfiguration)},
+			{Name: "UpdateFunctionEventInvokeConfig", Method: "POST", Path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", Status: 200, Handler: wire.Handle(api.UpdateFunctionEventInvokeConfig)},
 			{Name: "UpdateFunctionUrlConfig", Method: "PUT", Path: "/2021-10-31/functions/{FunctionName}/url", Status: 200, Handler: wire.Handle(api.UpdateFunctionUrlConfig)},
 		},
 	}
@@ -842,6 +856,28 @@ func (v *DeleteFunctionConcurrencyInput) Walk(w wire.Walker) {
 	w.Member(0, &v.FunctionName)
 }
 
+// DeleteFunctionEventInvokeConfigInput is the shape DeleteFunctionEventInvokeConfigRequest of the model.
+type DeleteFunctionEventInvokeConfigInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+}
+
+var shapeDeleteFunctionEventInvokeConfigInput = wire.Shape{Name: "DeleteFunctionEventInvokeConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*DeleteFunctionEventInvokeConfigInput) Shape() *wire.Shape {
+	return &shapeDeleteFunctionEventInvokeConfigInput
+}
+
+// Walk shows the members to the codec.
+func (v *DeleteFunctionEventInvokeConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+}
+
 // DeleteFunctionInput is the shape DeleteFunctionRequest of the model.
 type DeleteFunctionInput struct {
 	FunctionName *string // required
@@ -1532,6 +1568,35 @@ func (v *FunctionConfiguration) Walk(w wire.Walker) {
 	w.Member(39, wire.Ptr(&v.VpcConfig))
 }
 
+// FunctionEventInvokeConfig is the shape FunctionEventInvokeConfig of the model.
+type FunctionEventInvokeConfig struct {
+	DestinationConfig        *DestinationConfig
+	FunctionArn              *string
+	LastModified             *time.Time
+	MaximumEventAgeInSeconds *int32
+	MaximumRetryAttempts     *int32
+}
+
+var shapeFunctionEventInvokeConfig = wire.Shape{Name: "FunctionEventInvokeConfig", Members: []wire.Member{
+	{Name: "DestinationConfig", Type: wire.TypeStructure},
+	{Name: "FunctionArn", Type: wire.TypeString},
+	{Name: "LastModified", Type: wire.TypeTimestamp},
+	{Name: "MaximumEventAgeInSeconds", Type: wire.TypeInteger},
+	{Name: "MaximumRetryAttempts", Type: wire.TypeInteger},
+}}
+
+// Shape describes the structure to the codec.
+func (*FunctionEventInvokeConfig) Shape() *wire.Shape { return &shapeFunctionEventInvokeConfig }
+
+// Walk shows the members to the codec.
+func (v *FunctionEventInvokeConfig) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.DestinationConfig))
+	w.Member(1, &v.FunctionArn)
+	w.Member(2, &v.LastModified)
+	w.Member(3, &v.MaximumEventAgeInSeconds)
+	w.Member(4, &v.MaximumRetryAttempts)
+}
+
 // FunctionScalingConfig is the shape FunctionScalingConfig of the model.
 type FunctionScalingConfig struct {
 	MaxExecutionEnvironments *int32
@@ -1710,6 +1775,28 @@ func (v *GetFunctionConfigurationInput) Walk(w wire.Walker) {
 	w.Member(1, &v.Qualifier)
 }
 
+// GetFunctionEventInvokeConfigInput is the shape GetFunctionEventInvokeConfigRequest of the model.
+type GetFunctionEventInvokeConfigInput struct {
+	FunctionName *string // required
+	Qualifier    *string
+}
+
+var shapeGetFunctionEventInvokeConfigInput = wire.Shape{Name: "GetFunctionEventInvokeConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionEventInvokeConfigInput) Shape() *wire.Shape {
+	return &shapeGetFunctionEventInvokeConfigInput
+}
+
+// Walk shows the members to the codec.
+func (v *GetFunctionEventInvokeConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Qualifier)
+}
+
 // GetFunctionInput is the shape GetFunctionRequest of the model.
 type GetFunctionInput struct {
 	FunctionName *string // required
@@ -1757,6 +1844,44 @@ func (v *GetFunctionOutput) Walk(w wire.Walker) {
 	w.Member(2, wire.Ptr(&v.Configuration))
 	w.Member(3, wire.MapOf(&v.Tags, nil))
 	w.Member(4, wire.Ptr(&v.TagsError))
+}
+
+// GetFunctionRecursionConfigInput is the shape GetFunctionRecursionConfigRequest of the model.
+type GetFunctionRecursionConfigInput struct {
+	FunctionName *string // required
+}
+
+var shapeGetFunctionRecursionConfigInput = wire.Shape{Name: "GetFunctionRecursionConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionRecursionConfigInput) Shape() *wire.Shape {
+	return &shapeGetFunctionRecursionConfigInput
+}
+
+// Walk shows the members to the codec.
+func (v *GetFunctionRecursionConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+}
+
+// GetFunctionRecursionConfigOutput is the shape GetFunctionRecursionConfigResponse of the model.
+type GetFunctionRecursionConfigOutput struct {
+	RecursiveLoop string // one of RecursiveLoop
+}
+
+var shapeGetFunctionRecursionConfigOutput = wire.Shape{Name: "GetFunctionRecursionConfigResponse", Members: []wire.Member{
+	{Name: "RecursiveLoop", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*GetFunctionRecursionConfigOutput) Shape() *wire.Shape {
+	return &shapeGetFunctionRecursionConfigOutput
+}
+
+// Walk shows the members to the codec.
+func (v *GetFunctionRecursionConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.RecursiveLoop)
 }
 
 // GetFunctionScalingConfigInput is the shape GetFunctionScalingConfigRequest of the model.
@@ -2423,6 +2548,53 @@ func (v *ListEventSourceMappingsOutput) Walk(w wire.Walker) {
 	w.Member(1, &v.NextMarker)
 }
 
+// ListFunctionEventInvokeConfigsInput is the shape ListFunctionEventInvokeConfigsRequest of the model.
+type ListFunctionEventInvokeConfigsInput struct {
+	FunctionName *string // required
+	Marker       *string
+	MaxItems     *int32
+}
+
+var shapeListFunctionEventInvokeConfigsInput = wire.Shape{Name: "ListFunctionEventInvokeConfigsRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "Marker", Type: wire.TypeString, Loc: wire.InQuery},
+	{Name: "MaxItems", Type: wire.TypeInteger, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListFunctionEventInvokeConfigsInput) Shape() *wire.Shape {
+	return &shapeListFunctionEventInvokeConfigsInput
+}
+
+// Walk shows the members to the codec.
+func (v *ListFunctionEventInvokeConfigsInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.Marker)
+	w.Member(2, &v.MaxItems)
+}
+
+// ListFunctionEventInvokeConfigsOutput is the shape ListFunctionEventInvokeConfigsResponse of the model.
+type ListFunctionEventInvokeConfigsOutput struct {
+	FunctionEventInvokeConfigs []FunctionEventInvokeConfig
+	NextMarker                 *string
+}
+
+var shapeListFunctionEventInvokeConfigsOutput = wire.Shape{Name: "ListFunctionEventInvokeConfigsResponse", Members: []wire.Member{
+	{Name: "FunctionEventInvokeConfigs", Type: wire.TypeList, Elem: &wire.Member{Type: wire.TypeStructure}},
+	{Name: "NextMarker", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*ListFunctionEventInvokeConfigsOutput) Shape() *wire.Shape {
+	return &shapeListFunctionEventInvokeConfigsOutput
+}
+
+// Walk shows the members to the codec.
+func (v *ListFunctionEventInvokeConfigsOutput) Walk(w wire.Walker) {
+	w.Member(0, wire.ListOf(&v.FunctionEventInvokeConfigs, nil))
+	w.Member(1, &v.NextMarker)
+}
+
 // ListFunctionUrlConfigsInput is the shape ListFunctionUrlConfigsRequest of the model.
 type ListFunctionUrlConfigsInput struct {
 	FunctionName *string // required
@@ -2803,6 +2975,78 @@ func (*PutFunctionConcurrencyInput) Shape() *wire.Shape { return &shapePutFuncti
 func (v *PutFunctionConcurrencyInput) Walk(w wire.Walker) {
 	w.Member(0, &v.FunctionName)
 	w.Member(1, &v.ReservedConcurrentExecutions)
+}
+
+// PutFunctionEventInvokeConfigInput is the shape PutFunctionEventInvokeConfigRequest of the model.
+type PutFunctionEventInvokeConfigInput struct {
+	DestinationConfig        *DestinationConfig
+	FunctionName             *string // required
+	MaximumEventAgeInSeconds *int32
+	MaximumRetryAttempts     *int32
+	Qualifier                *string
+}
+
+var shapePutFunctionEventInvokeConfigInput = wire.Shape{Name: "PutFunctionEventInvokeConfigRequest", Members: []wire.Member{
+	{Name: "DestinationConfig", Type: wire.TypeStructure},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "MaximumEventAgeInSeconds", Type: wire.TypeInteger},
+	{Name: "MaximumRetryAttempts", Type: wire.TypeInteger},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*PutFunctionEventInvokeConfigInput) Shape() *wire.Shape {
+	return &shapePutFunctionEventInvokeConfigInput
+}
+
+// Walk shows the members to the codec.
+func (v *PutFunctionEventInvokeConfigInput) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.DestinationConfig))
+	w.Member(1, &v.FunctionName)
+	w.Member(2, &v.MaximumEventAgeInSeconds)
+	w.Member(3, &v.MaximumRetryAttempts)
+	w.Member(4, &v.Qualifier)
+}
+
+// PutFunctionRecursionConfigInput is the shape PutFunctionRecursionConfigRequest of the model.
+type PutFunctionRecursionConfigInput struct {
+	FunctionName  *string // required
+	RecursiveLoop string  // required; one of RecursiveLoop
+}
+
+var shapePutFunctionRecursionConfigInput = wire.Shape{Name: "PutFunctionRecursionConfigRequest", Members: []wire.Member{
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "RecursiveLoop", Type: wire.TypeString, Required: true},
+}}
+
+// Shape describes the structure to the codec.
+func (*PutFunctionRecursionConfigInput) Shape() *wire.Shape {
+	return &shapePutFunctionRecursionConfigInput
+}
+
+// Walk shows the members to the codec.
+func (v *PutFunctionRecursionConfigInput) Walk(w wire.Walker) {
+	w.Member(0, &v.FunctionName)
+	w.Member(1, &v.RecursiveLoop)
+}
+
+// PutFunctionRecursionConfigOutput is the shape PutFunctionRecursionConfigResponse of the model.
+type PutFunctionRecursionConfigOutput struct {
+	RecursiveLoop string // one of RecursiveLoop
+}
+
+var shapePutFunctionRecursionConfigOutput = wire.Shape{Name: "PutFunctionRecursionConfigResponse", Members: []wire.Member{
+	{Name: "RecursiveLoop", Type: wire.TypeString},
+}}
+
+// Shape describes the structure to the codec.
+func (*PutFunctionRecursionConfigOutput) Shape() *wire.Shape {
+	return &shapePutFunctionRecursionConfigOutput
+}
+
+// Walk shows the members to the codec.
+func (v *PutFunctionRecursionConfigOutput) Walk(w wire.Walker) {
+	w.Member(0, &v.RecursiveLoop)
 }
 
 // PutFunctionScalingConfigInput is the shape PutFunctionScalingConfigRequest of the model.
@@ -3497,6 +3741,37 @@ func (v *UpdateFunctionConfigurationInput) Walk(w wire.Walker) {
 	w.Member(20, wire.Ptr(&v.VpcConfig))
 }
 
+// UpdateFunctionEventInvokeConfigInput is the shape UpdateFunctionEventInvokeConfigRequest of the model.
+type UpdateFunctionEventInvokeConfigInput struct {
+	DestinationConfig        *DestinationConfig
+	FunctionName             *string // required
+	MaximumEventAgeInSeconds *int32
+	MaximumRetryAttempts     *int32
+	Qualifier                *string
+}
+
+var shapeUpdateFunctionEventInvokeConfigInput = wire.Shape{Name: "UpdateFunctionEventInvokeConfigRequest", Members: []wire.Member{
+	{Name: "DestinationConfig", Type: wire.TypeStructure},
+	{Name: "FunctionName", Type: wire.TypeString, Loc: wire.InLabel, Required: true},
+	{Name: "MaximumEventAgeInSeconds", Type: wire.TypeInteger},
+	{Name: "MaximumRetryAttempts", Type: wire.TypeInteger},
+	{Name: "Qualifier", Type: wire.TypeString, Loc: wire.InQuery},
+}}
+
+// Shape describes the structure to the codec.
+func (*UpdateFunctionEventInvokeConfigInput) Shape() *wire.Shape {
+	return &shapeUpdateFunctionEventInvokeConfigInput
+}
+
+// Walk shows the members to the codec.
+func (v *UpdateFunctionEventInvokeConfigInput) Walk(w wire.Walker) {
+	w.Member(0, wire.Ptr(&v.DestinationConfig))
+	w.Member(1, &v.FunctionName)
+	w.Member(2, &v.MaximumEventAgeInSeconds)
+	w.Member(3, &v.MaximumRetryAttempts)
+	w.Member(4, &v.Qualifier)
+}
+
 // UpdateFunctionUrlConfigInput is the shape UpdateFunctionUrlConfigRequest of the model.
 type UpdateFunctionUrlConfigInput struct {
 	AuthType     string // one of FunctionUrlAuthType
@@ -3612,19 +3887,22 @@ func (v *VpcConfigResponse) Walk(w wire.Walker) {
 
 // Inputs and outputs that have a name of their own.
 type (
-	CreateAliasOutput                 = AliasConfiguration
-	CreateEventSourceMappingOutput    = EventSourceMappingConfiguration
-	CreateFunctionOutput              = FunctionConfiguration
-	DeleteEventSourceMappingOutput    = EventSourceMappingConfiguration
-	GetAliasOutput                    = AliasConfiguration
-	GetEventSourceMappingOutput       = EventSourceMappingConfiguration
-	GetFunctionConfigurationOutput    = FunctionConfiguration
-	PublishVersionOutput              = FunctionConfiguration
-	PutFunctionConcurrencyOutput      = Concurrency
-	UpdateAliasOutput                 = AliasConfiguration
-	UpdateEventSourceMappingOutput    = EventSourceMappingConfiguration
-	UpdateFunctionCodeOutput          = FunctionConfiguration
-	UpdateFunctionConfigurationOutput = FunctionConfiguration
+	CreateAliasOutput                     = AliasConfiguration
+	CreateEventSourceMappingOutput        = EventSourceMappingConfiguration
+	CreateFunctionOutput                  = FunctionConfiguration
+	DeleteEventSourceMappingOutput        = EventSourceMappingConfiguration
+	GetAliasOutput                        = AliasConfiguration
+	GetEventSourceMappingOutput           = EventSourceMappingConfiguration
+	GetFunctionConfigurationOutput        = FunctionConfiguration
+	GetFunctionEventInvokeConfigOutput    = FunctionEventInvokeConfig
+	PublishVersionOutput                  = FunctionConfiguration
+	PutFunctionConcurrencyOutput          = Concurrency
+	PutFunctionEventInvokeConfigOutput    = FunctionEventInvokeConfig
+	UpdateAliasOutput                     = AliasConfiguration
+	UpdateEventSourceMappingOutput        = EventSourceMappingConfiguration
+	UpdateFunctionCodeOutput              = FunctionConfiguration
+	UpdateFunctionConfigurationOutput     = FunctionConfiguration
+	UpdateFunctionEventInvokeConfigOutput = FunctionEventInvokeConfig
 )
 
 // DeleteAliasOutput is empty.
@@ -3650,6 +3928,19 @@ func (*DeleteFunctionConcurrencyOutput) Shape() *wire.Shape {
 
 // Walk shows the members to the codec: there are none.
 func (*DeleteFunctionConcurrencyOutput) Walk(wire.Walker) {}
+
+// DeleteFunctionEventInvokeConfigOutput is empty.
+type DeleteFunctionEventInvokeConfigOutput struct{}
+
+var shapeDeleteFunctionEventInvokeConfigOutput = wire.Shape{Name: "DeleteFunctionEventInvokeConfigOutput"}
+
+// Shape describes the structure to the codec.
+func (*DeleteFunctionEventInvokeConfigOutput) Shape() *wire.Shape {
+	return &shapeDeleteFunctionEventInvokeConfigOutput
+}
+
+// Walk shows the members to the codec: there are none.
+func (*DeleteFunctionEventInvokeConfigOutput) Walk(wire.Walker) {}
 
 // DeleteFunctionUrlConfigOutput is empty.
 type DeleteFunctionUrlConfigOutput struct{}
@@ -3881,6 +4172,12 @@ const (
 	ProvisionedConcurrencyStatusEnumInProgress = "IN_PROGRESS"
 	ProvisionedConcurrencyStatusEnumReady      = "READY"
 	ProvisionedConcurrencyStatusEnumFailed     = "FAILED"
+)
+
+// Values of RecursiveLoop.
+const (
+	RecursiveLoopAllow     = "Allow"
+	RecursiveLoopTerminate = "Terminate"
 )
 
 // Values of ResponseStreamingInvocationType.

@@ -53,6 +53,9 @@ func (d *Door) listed(v *function.Version, qualifier string) *FunctionConfigurat
 	if len(v.Env) > 0 {
 		c.Environment = &EnvironmentResponse{Variables: v.Env}
 	}
+	if v.DeadLetter.Kind != "" {
+		c.DeadLetterConfig = &DeadLetterConfig{TargetArn: new(d.place().Target(v.DeadLetter))}
+	}
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
+	"github.com/mayfly-dev/mayfly/internal/invoke"
 )
 
 // Codes that Lambda sends and its model doesn't name.
@@ -55,6 +56,9 @@ var reasons = map[string]func(d *Door, t target, e *errs.Error) *wire.Error{
 	},
 	function.ReasonNotNumber: func(*Door, target, *errs.Error) *wire.Error {
 		return invalid("Deletion of aliases is not currently supported.")
+	},
+	invoke.ReasonLoop: func(*Door, target, *errs.Error) *wire.Error {
+		return wire.Errorf(CodeRecursiveInvocation, "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services resources and stopped your function's invocation.")
 	},
 	function.ReasonUpdating: func(d *Door, t target, _ *errs.Error) *wire.Error {
 		return wire.Errorf(CodeResourceConflict, "The operation cannot be performed at this time. An update is in progress for resource: %s", d.arn(t.name, ""))

@@ -22,6 +22,9 @@ func (d *Door) CreateFunction(ctx context.Context, in *CreateFunctionInput) (*Cr
 	if err := s.check(t.name); err != nil {
 		return nil, err
 	}
+	if err := s.readDeadLetter(d.place()); err != nil {
+		return nil, err
+	}
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
@@ -230,6 +233,9 @@ func (d *Door) UpdateFunctionConfiguration(ctx context.Context, in *UpdateFuncti
 		layers: in.Layers, logging: in.LoggingConfig, snapStart: in.SnapStart, vpc: in.VpcConfig,
 	}
 	if err := s.check(t.name); err != nil {
+		return nil, err
+	}
+	if err := s.readDeadLetter(d.place()); err != nil {
 		return nil, err
 	}
 	v, err := d.o.Functions.UpdateConfig(ctx, t.name, value(in.RevisionId), s.apply)

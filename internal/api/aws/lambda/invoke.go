@@ -2,15 +2,13 @@ package lambda
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/payload"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
@@ -82,6 +80,7 @@ func (d *Door) call(ctx context.Context, t target, in *InvokeInput) (invoke.Requ
 		// An asynchronous call has no one to show its log to.
 		Tail: in.LogType == LogTypeTail && in.InvocationType != InvocationTypeEvent,
 	}
+	r.Lineage = payload.Lineage(r.TraceID)
 	if len(r.Payload) == 0 {
 		r.Payload = noEvent
 	}
@@ -129,11 +128,4 @@ func readClientContext(header *string) (string, error) {
 		return "", wire.Errorf(CodeInvalidRequestContent, "Client context must be a valid Base64-encoded JSON object.")
 	}
 	return string(b), nil
-}
-
-// newTraceID makes the trace header of a call whose caller traces nothing.
-func newTraceID(now time.Time) string {
-	var b [20]byte
-	rand.Read(b[:]) // never fails
-	return fmt.Sprintf("Root=1-%08x-%s;Parent=%s;Sampled=0", uint32(now.Unix()), hex.EncodeToString(b[:12]), hex.EncodeToString(b[12:]))
 }

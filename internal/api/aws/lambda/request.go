@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/payload"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 )
 
@@ -18,16 +19,13 @@ func requestID(ctx context.Context) string {
 	return uuid.NewString()
 }
 
-// traceHeader carries the trace that a call is part of; the model doesn't name it.
-const traceHeader = "X-Amzn-Trace-Id"
-
 func traceID(ctx context.Context) string {
 	if r := wire.HTTPRequest(ctx); r != nil {
-		if id := r.Header.Get(traceHeader); id != "" {
+		if id := r.Header.Get(payload.TraceHeader); id != "" {
 			return id
 		}
 	}
-	return newTraceID(time.Now())
+	return payload.NewTrace(time.Now())
 }
 
 // baseURL returns scheme and host under which the caller reached this node.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
+	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/function"
 )
 
@@ -30,10 +31,11 @@ type settings struct {
 	timeout       *int32
 	tracing       *TracingConfig
 	architectures []string
+	deadLetter    *DeadLetterConfig
+	deadTarget    event.Target // what readDeadLetter found
 
 	// What can't be honoured, or only at its default.
 	capacityProvider *CapacityProviderConfig
-	deadLetter       *DeadLetterConfig
 	durable          *DurableConfig
 	fileSystems      []FileSystemConfig
 	image            *ImageConfig
@@ -80,6 +82,20 @@ func (s *settings) check(name string) error {
 	return s.checkSupported(name)
 }
 
+// readDeadLetter reads where asynchronous calls go that failed.
+func (s *settings) readDeadLetter(place arn.Place) (err error) {
+	if s.deadLetter == nil || value(s.deadLetter.TargetArn) == "" {
+		return nil
+	}
+	if s.deadTarget, err = place.Parse(*s.deadLetter.TargetArn); err != nil {
+		return invalid("The DeadLetterConfig's TargetArn is invalid: %s", err)
+	}
+	if s.deadTarget.Kind != event.Queue {
+		return invalid("The DeadLetterConfig's TargetArn %s is not supported: name a queue.", *s.deadLetter.TargetArn)
+	}
+	return nil
+}
+
 // checkSupported refuses parameters that ask for what this node does not do:
 // a function that silently lacks its network or its layer is worse than none.
 func (s *settings) checkSupported(name string) error {
@@ -88,7 +104,6 @@ func (s *settings) checkSupported(name string) error {
 		what  string
 	}{
 		{s.capacityProvider != nil, "CapacityProviderConfig is not supported: functions run on this node"},
-		{s.deadLetter != nil && value(s.deadLetter.TargetArn) != "", "DeadLetterConfig is not supported yet"},
 		{s.durable != nil, "DurableConfig is not supported yet"},
 		{len(s.fileSystems) > 0, "FileSystemConfigs is not supported"},
 		{s.image != nil, "ImageConfig is not supported: functions are deployed as zip archives"},
@@ -146,6 +161,9 @@ func (s *settings) apply(c *function.Config) {
 	}
 	if s.environment != nil {
 		c.Env = s.environment.Variables
+	}
+	if s.deadLetter != nil {
+		c.DeadLetter = s.deadTarget
 	}
 	if s.tracing != nil && s.tracing.Mode != "" {
 		c.Tracing = s.tracing.Mode
