@@ -63,7 +63,7 @@ type Config struct {
 	Architecture string            `json:"architecture"` // GOARCH spelling: amd64, arm64
 	Tracing      string            `json:"tracing,omitempty"`
 	Logging      Logging           `json:"logging,omitzero"`
-	Snapshot     string            `json:"snapshot,omitempty"` // "" lets the node decide; see SnapshotOff
+	Snapshot     string            `json:"snapshot,omitempty"`  // "" lets the node decide; see SnapshotOff
 	DeadLetter   event.Target      `json:"deadLetter,omitzero"` // gets the asynchronous calls that failed
 }
 

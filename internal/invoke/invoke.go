@@ -16,7 +16,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/spine"
 )
 
-// Config is what an Invoker is made of. All fields are required.
+// Config is what an Invoker is made of. All fields but Finished are required.
 type Config struct {
 	Functions *function.Registry
 	Pool      *sandbox.Pool
@@ -33,6 +33,9 @@ type Config struct {
 	// RetryWaits is how long a queued call waits after the function's first
 	// failure, the second, and so on; the last one stands for all further ones.
 	RetryWaits []time.Duration
+
+	// Finished, if set, is told of each call that has run. It must not wait.
+	Finished func(Request, Result)
 }
 
 // Invoker runs calls. It is safe for concurrent use.
@@ -93,7 +96,7 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 	inst, err := n.cfg.Pool.Acquire(ctx, v)
 	var failed *sandbox.InitError
 	if errors.As(err, &failed) {
-		return n.initFailed(v, r, attempt, began, failed)
+		return n.finished(r)(n.initFailed(v, r, attempt, began, failed))
 	}
 	if err != nil {
 		return Result{}, err
@@ -108,7 +111,17 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 		rec.Phases.Sandbox, rec.Phases.Restore, rec.Phases.Init = times.Sandbox, times.Restore, times.Init
 		rec.Phases.Queue = max(0, rec.Phases.Queue-times.Sandbox-times.Restore-times.Init)
 	}
-	return n.call(ctx, inst, r, rec, w)
+	return n.finished(r)(n.call(ctx, inst, r, rec, w))
+}
+
+// finished tells who listens of a call that has run, and passes its outcome on.
+func (n *Invoker) finished(r Request) func(Result, error) (Result, error) {
+	return func(res Result, err error) (Result, error) {
+		if err == nil && n.cfg.Finished != nil {
+			n.cfg.Finished(r, res)
+		}
+		return res, err
+	}
 }
 
 func (n *Invoker) record(v *function.Version, r Request, attempt int) meter.Record {

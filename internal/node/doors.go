@@ -20,6 +20,7 @@ func (n *Node) openDoors(context.Context) error {
 		Runtimes: runtimes.Names(), Concurrency: n.cfg.Concurrency,
 		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Log: n.log,
 		URLs: n.urls, URL: func(id string) string { return n.endpointURL(id, labelURLs) }, Policies: n.policies,
+		Deleted:  func(name string) error { return n.replay.Set(name, nil) },
 		Triggers: n.triggers,
 	})
 	mux.Register(door.Service())
@@ -27,6 +28,7 @@ func (n *Node) openDoors(context.Context) error {
 	mux.HandleHTTP(admin.Service, maxAdminBody, admin.New(admin.Config{
 		Node: n.describe, Meter: n.meter, Prices: n.prices, List: n.list, Logs: n.logs,
 		Functions: n.registry, Instances: n.pool, Log: n.log,
+		Replay: n.replay, Invoker: n.invoker,
 	}))
 	mux.Register(n.apis.Service())
 	n.front.rest = mux

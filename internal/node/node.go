@@ -32,6 +32,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/logs"
 	"github.com/mayfly-dev/mayfly/internal/meter"
 	"github.com/mayfly-dev/mayfly/internal/queue"
+	"github.com/mayfly-dev/mayfly/internal/replay"
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/snapshot"
@@ -64,6 +65,7 @@ type Node struct {
 	blobs    *disk.Store
 	logs     *logs.Store
 	meter    *meter.Ledger
+	replay   *replay.Store
 	prices   meter.PriceSheet // in force
 	list     meter.PriceSheet // of the cloud, for comparison
 	catalog  *runtimes.Catalog
@@ -117,9 +119,8 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		n.openDir, n.openStores, n.openMeter, n.openRuntimes, n.openDriver, n.openSnapshots, n.openCore,
+		n.openDir, n.openStores, n.openMeter, n.openReplay, n.openRuntimes, n.openDriver, n.openSnapshots, n.openCore,
 		n.openEndpoints, n.openQueues, n.openTriggers,
-		n.openEndpoints, n.openQueues,
 		n.openObjects,
 		n.openDoors, n.openConsole, n.openServer,
 	} {
@@ -207,7 +208,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	n.invoker = invoke.New(invoke.Config{
 		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: calls, Log: n.log,
 		Blobs: n.blobs, Senders: n.senders, Words: n.words(), RetryWaits: n.cfg.RetryWaits,
-		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload,
+		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Finished: n.replay.Record,
 	})
 	n.senders[event.Function] = n.invoker
 	return nil
@@ -237,11 +238,16 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// The meter outlives what it listens to.
+	// The meter and the recorder outlive what they listen to.
 	meterCtx, stopMeter := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopMeter()
 	metered := make(chan error, 1)
-	go func() { metered <- n.meter.Run(meterCtx) }()
+	go func() {
+		var listeners errgroup.Group
+		listeners.Go(func() error { return n.meter.Run(meterCtx) })
+		listeners.Go(func() error { return n.replay.Run(meterCtx) })
+		metered <- listeners.Wait()
+	}()
 
 	if _, err := n.invoker.Reconcile(ctx); err != nil {
 		stopMeter()
@@ -376,6 +382,9 @@ func (n *Node) close() error {
 	}
 	if n.logs != nil {
 		all = append(all, n.logs.Close())
+	}
+	if n.replay != nil {
+		all = append(all, n.replay.Close())
 	}
 	if n.meter != nil {
 		all = append(all, n.meter.Close())

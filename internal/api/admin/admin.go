@@ -23,12 +23,14 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/logs"
 	"github.com/mayfly-dev/mayfly/internal/meter"
+	"github.com/mayfly-dev/mayfly/internal/replay"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 )
 
@@ -79,16 +81,21 @@ type Config struct {
 	Logs      *logs.Store
 	Functions Functions
 	Instances Instances
+	Replay    *replay.Store
+	Invoker   replay.Invoker // runs kept events again
 	Log       *slog.Logger
 }
 
 type door struct{ Config }
 
+// handler answers a call or returns why it can't.
+type handler func(http.ResponseWriter, *http.Request) error
+
 // New returns the door. It serves requests whose signature has been checked.
 func New(cfg Config) http.Handler {
 	d := &door{cfg}
 	mux := http.NewServeMux()
-	for path, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+	for path, h := range map[string]handler{
 		"node":                    d.node,
 		"usage":                   d.usage,
 		"records":                 d.records,
@@ -97,6 +104,10 @@ func New(cfg Config) http.Handler {
 		"functions/{name}/status": d.status,
 	} {
 		mux.Handle("GET "+Prefix+path, d.answer(h))
+	}
+	for pattern, h := range d.recordingRoutes() {
+		method, path, _ := strings.Cut(pattern, " ")
+		mux.Handle(method+" "+Prefix+path, d.answer(h))
 	}
 	mux.Handle("/", d.answer(func(_ http.ResponseWriter, r *http.Request) error {
 		return errs.Newf(errs.NotFound, "there is no %s %s here", r.Method, r.URL.Path)
@@ -130,7 +141,7 @@ type Problem struct {
 // errStarted says that the answer had begun when an error came.
 var errStarted = errors.New("answer had begun")
 
-func (d *door) answer(h func(http.ResponseWriter, *http.Request) error) http.Handler {
+func (d *door) answer(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := h(w, r)
 		if err == nil || errors.Is(err, errStarted) {

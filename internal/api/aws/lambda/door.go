@@ -54,6 +54,10 @@ type Options struct {
 	URL      func(id string) string // where the URL of an id is served, with a slash at its end
 	Policies *endpoint.Documents[Policy]
 
+	// Deleted is told of each function that was removed, so that what others keep
+	// for it goes too.
+	Deleted func(name string) error
+
 	Triggers *trigger.Triggers
 }
 

@@ -186,8 +186,11 @@ func (d *Door) forget(ctx context.Context, name string) error {
 	if err := d.o.URLs.DeleteAll(ctx, name); err != nil {
 		return err
 	}
-	if err := d.o.Policies.Delete(ctx, name); !errs.Is(err, errs.NotFound) {
+	if err := d.o.Policies.Delete(ctx, name); err != nil && !errs.Is(err, errs.NotFound) {
 		return err
 	}
-	return nil
+	if d.o.Deleted == nil {
+		return nil
+	}
+	return d.o.Deleted(name)
 }

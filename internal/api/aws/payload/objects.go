@@ -29,9 +29,9 @@ type Object struct {
 	Account   string
 }
 
-// record is one record of S3's event message, version 2.1.
+// objectRecord is one record of S3's event message, version 2.1.
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-type record struct {
+type objectRecord struct {
 	EventVersion string    `json:"eventVersion"`
 	EventSource  string    `json:"eventSource"`
 	Region       string    `json:"awsRegion"`
@@ -74,7 +74,7 @@ const millis = "2006-01-02T15:04:05.000Z"
 
 // S3 returns the message that a function or a queue gets.
 func S3(o Object) ([]byte, error) {
-	r := record{
+	r := objectRecord{
 		EventVersion: "2.1", EventSource: "aws:s3", Region: o.Region,
 		EventTime: o.Time.UTC().Format(millis), EventName: o.Name, User: principal{"AWS:" + o.Principal},
 	}
@@ -87,8 +87,8 @@ func S3(o Object) ([]byte, error) {
 		r.S3.Object.Size = &o.Size
 	}
 	return json.Marshal(struct {
-		Records []record `json:"Records"`
-	}{[]record{r}})
+		Records []objectRecord `json:"Records"`
+	}{[]objectRecord{r}})
 }
 
 func (o *Object) created() bool { return strings.HasPrefix(o.Name, "ObjectCreated:") }
