@@ -46,7 +46,7 @@ func (c *cli) deployCommand() *cobra.Command {
 Runtime and handler are inferred from the files: app.py or lambda_function.py,
 index.mjs or index.js, an executable bootstrap, or a Go program (go.mod or
 main.go), which is compiled. A mayfly.toml in the directory may say name,
-runtime, handler, memory, timeout, storage, description and [env]; flags go
+runtime, handler, memory, timeout, storage, snapshot, description and [env]; flags go
 before it. What neither says stays as it is. A .mayflyignore lists what to leave
 out of the package.
 
@@ -93,6 +93,7 @@ or "mayfly rollback" takes it back.`,
 	f.Int32Var(&o.MemoryMB, "memory", 0, "MB of memory")
 	f.Int32Var(&o.TimeoutS, "timeout", 0, "seconds a call may take")
 	f.Int32Var(&o.StorageMB, "storage", 0, "MB of /tmp")
+	f.StringVar(&o.Snapshot, "snapshot", "", "whether cold starts may come of a snapshot of the initialised function: on or off")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "environment variable KEY=VALUE; repeat for more")
 	f.BoolVar(&o.release.publish, "publish", false, "publish a version of it")
 	f.StringVar(&o.release.alias, "alias", "", "publish, and give the version all calls of an alias (with --canary: "+defaultAlias+")")
@@ -106,7 +107,7 @@ func (p *project) merge(o *deployOptions) error {
 	for _, s := range []struct {
 		dst *string
 		src string
-	}{{&p.Name, o.Name}, {&p.Runtime, o.Runtime}, {&p.Handler, o.Handler}, {&p.Description, o.Description}} {
+	}{{&p.Name, o.Name}, {&p.Runtime, o.Runtime}, {&p.Handler, o.Handler}, {&p.Description, o.Description}, {&p.Snapshot, o.Snapshot}} {
 		if s.src != "" {
 			*s.dst = s.src
 		}
@@ -118,6 +119,9 @@ func (p *project) merge(o *deployOptions) error {
 		if n.src != 0 {
 			*n.dst = n.src
 		}
+	}
+	if p.Snapshot != "" && p.Snapshot != "on" && p.Snapshot != "off" {
+		return usageError{fmt.Errorf("snapshot is on or off, not %q", p.Snapshot)}
 	}
 	for _, kv := range o.env {
 		k, v, ok := strings.Cut(kv, "=")
@@ -232,6 +236,7 @@ func (cl *client) create(ctx context.Context, p *project, code *bundle) error {
 	if p.Env != nil {
 		in.Environment = &types.Environment{Variables: p.Env}
 	}
+	in.SnapStart = p.snapStart()
 	if _, err := cl.CreateFunction(ctx, in); err != nil {
 		return err
 	}
@@ -241,6 +246,14 @@ func (cl *client) create(ctx context.Context, p *project, code *bundle) error {
 // update changes what differs: the configuration first, then the code.
 func (cl *client) update(ctx context.Context, p *project, code *bundle, old *lambda.GetFunctionConfigurationOutput, d *deployment) error {
 	in := p.difference(old, d)
+	var status struct{ Snapshots string } // Lambda's own answer can't tell what nobody chose
+	if err := cl.getJSON(ctx, "functions/"+p.Name+"/status", nil, &status); err != nil {
+		return err
+	}
+	if p.Snapshot != "" && p.Snapshot != status.Snapshots {
+		d.Changes = append(d.Changes, change{"snapshot", status.Snapshots, p.Snapshot})
+		in.SnapStart = p.snapStart()
+	}
 	if len(d.Changes) > 0 {
 		if _, err := cl.UpdateFunctionConfiguration(ctx, in); err != nil {
 			return err
@@ -263,6 +276,17 @@ func (cl *client) update(ctx context.Context, p *project, code *bundle, old *lam
 	d.Action = "updated"
 	if len(d.Changes) == 0 {
 		d.Action = "unchanged"
+	}
+	return nil
+}
+
+// snapStart is what Lambda's API calls the wish; nil leaves it as it is.
+func (p *project) snapStart() *types.SnapStart {
+	switch p.Snapshot {
+	case "on":
+		return &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}
+	case "off":
+		return &types.SnapStart{ApplyOn: types.SnapStartApplyOnNone}
 	}
 	return nil
 }

@@ -26,10 +26,11 @@ type project struct {
 	Description string            `toml:"description"`
 	Runtime     string            `toml:"runtime"`
 	Handler     string            `toml:"handler"`
-	MemoryMB    int32             `toml:"memory"`  // MB
-	TimeoutS    int32             `toml:"timeout"` // seconds
-	StorageMB   int32             `toml:"storage"` // MB of /tmp
-	Env         map[string]string `toml:"env"`     // the whole environment, if given
+	MemoryMB    int32             `toml:"memory"`   // MB
+	TimeoutS    int32             `toml:"timeout"`  // seconds
+	StorageMB   int32             `toml:"storage"`  // MB of /tmp
+	Snapshot    string            `toml:"snapshot"` // on or off
+	Env         map[string]string `toml:"env"`      // the whole environment, if given
 }
 
 // readProject reads a directory's project file, if it has one.
@@ -51,7 +52,7 @@ func readProject(dir string) (*project, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err == nil && len(meta.Undecoded()) > 0 {
-		return nil, fmt.Errorf("%s: there is no setting %q; there are name, description, runtime, handler, memory, timeout, storage and [env]", path, meta.Undecoded()[0])
+		return nil, fmt.Errorf("%s: there is no setting %q; there are name, description, runtime, handler, memory, timeout, storage, snapshot and [env]", path, meta.Undecoded()[0])
 	}
 	if p.Name == "" {
 		abs, err := filepath.Abs(dir)

@@ -42,6 +42,7 @@ func (n *Node) describe() admin.Node {
 	d := admin.Node{
 		Version: n.version, Endpoint: n.Endpoint(), DataDir: n.cfg.DataDir, Region: n.cfg.Region, Account: n.cfg.Account,
 		Driver: n.driver.Name(), Started: n.started, MemoryMB: n.cfg.MemoryMB, Warnings: n.warnings,
+		Snapshots: n.describeSnapshots(),
 	}
 	for _, r := range n.catalog.Found() {
 		d.Runtimes = append(d.Runtimes, admin.Runtime{Name: r.Name, Version: r.Version, Path: r.Interpreter})

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 
+	"github.com/mayfly-dev/mayfly/internal/api/admin"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/snapshot"
 )
@@ -32,4 +33,15 @@ func (n *Node) expectStarts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// describeSnapshots tells of them; nil where none are made.
+func (n *Node) describeSnapshots() *admin.Snapshots {
+	if n.shots == nil {
+		return nil
+	}
+	c := n.pool.Snapshots()
+	s := &admin.Snapshots{Spares: c.Spares, Taken: c.Taken, Restored: c.Restored, Failed: c.Failed, Refused: c.Refused}
+	s.Kept, s.Bytes = n.shots.Usage()
+	return s
 }

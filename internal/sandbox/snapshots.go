@@ -44,12 +44,17 @@ type SnapshotCounts struct {
 	Restored int64 // instances that came of one
 	Failed   int64 // restores that failed; a normal start took their place
 	Refused  int64 // snapshots that could not be made
+	Spares   int   // sandboxes that are ready for a restore now
 }
 
 // Snapshots returns what became of snapshots so far.
 func (p *Pool) Snapshots() SnapshotCounts {
 	s := &p.saves
-	return SnapshotCounts{Taken: s.taken.Load(), Restored: s.restored.Load(), Failed: s.failed.Load(), Refused: s.refused.Load()}
+	c := SnapshotCounts{Taken: s.taken.Load(), Restored: s.restored.Load(), Failed: s.failed.Load(), Refused: s.refused.Load()}
+	if p.spares != nil {
+		c.Spares = p.spares.readyCount()
+	}
+	return c
 }
 
 // openSnapshots says whether instances can come of snapshots.

@@ -152,7 +152,7 @@ func TestLaterStartsAreCopiesOfASnapshotThatSawNoCall(t *testing.T) {
 	}
 	p.Release(a)
 	p.Release(b)
-	if c := p.Snapshots(); c != (SnapshotCounts{Taken: 1, Restored: 1}) {
+	if c := p.Snapshots(); c.Taken != 1 || c.Restored != 1 || c.Failed != 0 || c.Refused != 0 {
 		t.Errorf("counted %+v", c)
 	}
 }

@@ -232,7 +232,7 @@ func (s *spares) armTrim() {
 	})
 }
 
-// ready returns how many blanks are ready.
+// readyCount returns how many blanks are ready.
 func (s *spares) readyCount() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -62,7 +62,10 @@ type Node struct {
 	Started  time.Time `json:"started"`
 	MemoryMB int       `json:"memoryMB"` // budget of all instances together
 	Runtimes []Runtime `json:"runtimes"`
-	Warnings []string  `json:"warnings"` // full sentences
+
+	Snapshots *Snapshots `json:"snapshots,omitempty"` // absent where none are made
+
+	Warnings []string `json:"warnings"` // full sentences
 }
 
 // Runtime is a language runtime that the node found on its machine.
@@ -70,6 +73,17 @@ type Runtime struct {
 	Name    string `json:"name"`    // such as python3.11
 	Version string `json:"version"` // such as 3.11.7
 	Path    string `json:"path"`    // of the interpreter
+}
+
+// Snapshots is what cold starts come of, where they need not be an init.
+type Snapshots struct {
+	Kept     int   `json:"kept"`     // on disk now
+	Bytes    int64 `json:"bytes"`    // of these
+	Spares   int   `json:"spares"`   // sandboxes that wait for one
+	Taken    int64 `json:"taken"`    // since the node's start, as what follows
+	Restored int64 `json:"restored"` // instances that came of one
+	Failed   int64 `json:"failed"`   // restores that failed; a normal start took their place
+	Refused  int64 `json:"refused"`  // snapshots that could not be made
 }
 
 // Config is what the door opens on. All fields are required.

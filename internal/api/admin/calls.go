@@ -47,6 +47,7 @@ type FunctionStatus struct {
 	Runtime         string     `json:"runtime"`
 	RuntimeResolved string     `json:"runtimeResolved,omitempty"` // what serves it
 	RuntimeWarning  string     `json:"runtimeWarning,omitempty"`
+	Snapshots       string     `json:"snapshots"` // on or off, as the owner wants it
 	Revision        string     `json:"revision"`
 	Modified        time.Time  `json:"modified"`
 	Instances       []Instance `json:"instances"`
@@ -96,8 +97,13 @@ func (d *door) status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	snapshots := "on"
+	if v.Snapshot == function.SnapshotOff {
+		snapshots = "off"
+	}
 	return write(w, FunctionStatus{
-		Function: v.Function, State: string(v.State), StateReason: v.StateReason,
+		Snapshots: snapshots,
+		Function:  v.Function, State: string(v.State), StateReason: v.StateReason,
 		Update: string(v.Update), UpdateReason: v.UpdateReason,
 		Runtime: v.Runtime, RuntimeResolved: v.RuntimeResolved, RuntimeWarning: v.RuntimeWarning,
 		Revision: v.Revision, Modified: v.Modified, Instances: d.instances(v.Function),

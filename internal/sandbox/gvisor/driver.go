@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -103,7 +104,7 @@ func New(cfg Config) (*Driver, error) {
 	if d.conf, err = newConf(cfg); err != nil {
 		return nil, err
 	}
-	d.flags = d.conf.ToFlags()
+	d.flags = slices.Sorted(slices.Values(d.conf.ToFlags())) // Build tells them
 	d.build = buildOf(d.flags)
 	if d.nodeImage, err = writeNodeImage(cfg); err != nil {
 		return nil, fmt.Errorf("write the node's files for sandboxes: %w", err)
