@@ -204,6 +204,7 @@ type instance struct {
 	State       string    `json:"state"`
 	Since       time.Time `json:"since"`
 	MemoryBytes int64     `json:"memoryBytes"`
+	Provisioned bool      `json:"provisioned,omitempty"`
 }
 
 func (cl *client) node(ctx context.Context) (s nodeStatus, err error) {

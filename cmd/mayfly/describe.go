@@ -151,6 +151,9 @@ func (c *cli) printDescription(d description) {
 	fmt.Fprintln(c.out)
 	var rows [][]string
 	for _, i := range d.Running {
+		if i.Provisioned {
+			i.State += ", provisioned"
+		}
 		rows = append(rows, []string{i.ID, i.Version, i.State, time.Since(i.Since).Round(time.Second).String(), bytesText(i.MemoryBytes)})
 	}
 	lipgloss.Fprintln(c.out, grid([]column{left("INSTANCE"), left("VERSION"), left("STATE"), right("FOR"), right("MEMORY")}, rows, false))

@@ -27,7 +27,8 @@ type Instance struct {
 	State       string    `json:"state"` // starting, idle, frozen, busy
 	Since       time.Time `json:"since"` // when it came into that state
 	MemoryMB    int       `json:"memoryMB"`
-	MemoryBytes int64     `json:"memoryBytes"` // in use, 0 when not known
+	MemoryBytes int64     `json:"memoryBytes"`           // in use, 0 when not known
+	Provisioned bool      `json:"provisioned,omitempty"` // kept ready ahead of calls
 }
 
 // NodeStatus is the answer of GET node.
@@ -85,7 +86,7 @@ func (d *door) instances(function string) []Instance {
 func instance(i sandbox.InstanceInfo) Instance {
 	return Instance{
 		ID: i.ID, Function: i.Function, Version: i.Version, State: i.State,
-		Since: i.Since, MemoryMB: i.MemoryMB, MemoryBytes: i.MemoryBytes,
+		Since: i.Since, MemoryMB: i.MemoryMB, MemoryBytes: i.MemoryBytes, Provisioned: i.Provisioned,
 	}
 }
 

@@ -83,17 +83,20 @@ class Versions(unittest.TestCase):
         self.refused("InvalidParameterValueException", 400, "$LATEST is not supported for an alias pointing to more than 1 version",
                      self.c.create_alias, Name="x", FunctionVersion="$LATEST", RoutingConfig={"AdditionalVersionWeights": {"1": 0.5}})
 
+    def unreserved(self):
+        return self.c.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+
     def test_concurrency(self):
         self.addCleanup(self.c.delete_function_concurrency, **F)
         self.assertNotIn("ReservedConcurrentExecutions", self.c.get_function_concurrency(**F))
+        before = self.unreserved()
         self.c.put_function_concurrency(ReservedConcurrentExecutions=0, **F)
         e = self.refused("TooManyRequestsException", 429, "Rate Exceeded.", self.c.invoke)
         self.assertEqual(e["Reason"], "ReservedFunctionConcurrentInvocationLimitExceeded")
         self.c.put_function_concurrency(ReservedConcurrentExecutions=7, **F)
         self.assertEqual(self.c.get_function_concurrency(**F)["ReservedConcurrentExecutions"], 7)
         self.assertEqual(self.c.get_function(**F)["Concurrency"], {"ReservedConcurrentExecutions": 7})
-        limits = self.c.get_account_settings()["AccountLimit"]
-        self.assertEqual(limits["ConcurrentExecutions"] - limits["UnreservedConcurrentExecutions"], 7)
+        self.assertEqual(before - self.unreserved(), 7)
         self.refused("InvalidParameterValueException", 400, "below its minimum value of [100]", self.c.put_function_concurrency, ReservedConcurrentExecutions=901)
 
     def test_provisioned(self):
