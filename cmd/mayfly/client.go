@@ -187,6 +187,7 @@ func (cl *client) getJSON(ctx context.Context, path string, query url.Values, v 
 type nodeStatus struct {
 	Version   string        `json:"version"`
 	Driver    string        `json:"driver"`
+	Account   string        `json:"account"`
 	Warnings  []string      `json:"warnings"`
 	Runtimes  []runtimeInfo `json:"runtimes"`
 	Instances []instance    `json:"instances"`

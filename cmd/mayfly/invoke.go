@@ -21,6 +21,7 @@ import (
 
 type invokeOptions struct {
 	payload   string
+	event     string // kind of a made-up event
 	qualifier string
 	tail      bool
 	async     bool
@@ -37,6 +38,8 @@ The exit status is 1 if the function failed.`,
 		Example: `  mayfly invoke hello --payload '{"name": "Ada"}' --tail
   mayfly invoke hello --payload @event.json
   echo '{}' | mayfly invoke hello --payload -
+  mayfly invoke hello --event s3
+  mayfly invoke hello --event sqs --payload '{"order": 7}'
   mayfly invoke hello --async`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeFunctions(1),
@@ -44,6 +47,7 @@ The exit status is 1 if the function failed.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.payload, "payload", "p", "", "event as JSON, @FILE, or - for standard input (default: {})")
+	f.StringVar(&o.event, "event", "", "call with a made-up event: "+testEventKinds()+"; --payload is the text in it")
 	f.StringVarP(&o.qualifier, "qualifier", "q", "", "version or alias")
 	f.BoolVarP(&o.tail, "tail", "t", false, "print the end of the call's log")
 	f.BoolVar(&o.async, "async", false, "queue the call and don't wait for it")
@@ -76,6 +80,31 @@ func (c *cli) event(s string) ([]byte, error) {
 	return b, nil
 }
 
+// invokePayload returns the payload that the options mean.
+func (c *cli) invokePayload(ctx context.Context, o invokeOptions) ([]byte, error) {
+	if o.event == "" {
+		return c.event(o.payload)
+	}
+	if testEvents[o.event] == nil {
+		return nil, usageError{fmt.Errorf("there is no event %q; use one of: %s", o.event, testEventKinds())}
+	}
+	cl, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	var text string
+	if o.payload != "" {
+		if text, err = c.body([]string{o.payload}); err != nil {
+			return nil, err
+		}
+	}
+	status, err := cl.node(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(testEvents[o.event](testEvent{region: cl.region, account: status.Account, now: time.Now(), text: text}))
+}
+
 // outcome is what a call gave.
 type outcome struct {
 	Status    int32           `json:"statusCode"`
@@ -88,7 +117,7 @@ type outcome struct {
 }
 
 func (c *cli) invoke(ctx context.Context, name string, o invokeOptions) error {
-	payload, err := c.event(o.payload)
+	payload, err := c.invokePayload(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ The AWS CLI and SDKs work too: eval "$(mayfly env)"`,
 	f.StringVar(&c.endpoint, "endpoint", "", "URL of the node (default: that of the data directory's node, or AWS_ENDPOINT_URL)")
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	setApart(f, "endpoint", "json")
-	root.AddGroup(&cobra.Group{ID: "node", Title: "Node:"}, &cobra.Group{ID: "functions", Title: "Functions:"})
+	root.AddGroup(&cobra.Group{ID: "node", Title: "Node:"}, &cobra.Group{ID: "functions", Title: "Functions:"}, &cobra.Group{ID: "events", Title: "Events:"})
 	for _, cmd := range []*cobra.Command{c.upCommand(), c.demoCommand(), c.doctorCommand(), c.envCommand(), c.billCommand(), c.consoleCommand()} {
 		cmd.GroupID = "node"
 		root.AddCommand(cmd)
@@ -136,6 +136,12 @@ The AWS CLI and SDKs work too: eval "$(mayfly env)"`,
 		c.devCommand(), c.recordCommand(), c.replayCommand(),
 	} {
 		cmd.GroupID = "functions"
+		root.AddCommand(cmd)
+	}
+	for _, cmd := range []*cobra.Command{
+		c.queueCommand(), c.triggerCommand(),
+	} {
+		cmd.GroupID = "events"
 		root.AddCommand(cmd)
 	}
 	root.AddCommand(c.versionCommand())

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"charm.land/lipgloss/v2"
+	"github.com/spf13/cobra"
+)
+
+func (c *cli) queueSend() *cobra.Command {
+	var group, dedup string
+	var delay time.Duration
+	var attributes []string
+	cmd := &cobra.Command{
+		Use:   "send NAME [TEXT]",
+		Short: "Send a message",
+		Example: `  mayfly queue send orders '{"id": 7}'
+  mayfly queue send orders @order.json --delay 10s
+  echo hello | mayfly queue send orders`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := c.body(args[1:])
+			if err != nil {
+				return err
+			}
+			in := map[string]any{"MessageBody": body}
+			if group != "" {
+				in["MessageGroupId"] = group
+			}
+			if dedup != "" {
+				in["MessageDeduplicationId"] = dedup
+			}
+			if cmd.Flags().Changed("delay") {
+				in["DelaySeconds"] = int(delay / time.Second)
+			}
+			named := map[string]map[string]string{}
+			for _, a := range attributes {
+				k, v, ok := strings.Cut(a, "=")
+				if !ok {
+					return usageError{fmt.Errorf("%q is not NAME=VALUE", a)}
+				}
+				named[k] = map[string]string{"DataType": "String", "StringValue": v}
+			}
+			if len(named) > 0 {
+				in["MessageAttributes"] = named
+			}
+			return c.send(cmd.Context(), args[0], in)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&group, "group", "", "FIFO: the group whose order is kept")
+	f.StringVar(&dedup, "dedup", "", "FIFO: messages of the same id are dropped for five minutes")
+	f.DurationVar(&delay, "delay", 0, "how long before it can be received (default: the queue's)")
+	f.StringArrayVarP(&attributes, "attribute", "a", nil, "NAME=VALUE beside the text; may be repeated")
+	return cmd
+}
+
+func (c *cli) send(ctx context.Context, queue string, in map[string]any) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	if in["QueueUrl"], err = cl.queueURL(ctx, queue); err != nil {
+		return err
+	}
+	var out struct{ MessageId, SequenceNumber string }
+	if err := cl.queues(ctx, "SendMessage", in, &out); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(map[string]string{"id": out.MessageId, "sequence": out.SequenceNumber})
+	}
+	_, err = fmt.Fprintln(c.out, out.MessageId)
+	return err
+}
+
+// messageLine is a message as receive shows it.
+type messageLine struct {
+	ID         string            `json:"id"`
+	Body       string            `json:"body"`
+	Receives   string            `json:"receives"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Handle     string            `json:"receiptHandle"`
+}
+
+func (c *cli) queueReceive() *cobra.Command {
+	var most int
+	var wait, hide time.Duration
+	var remove bool
+	cmd := &cobra.Command{
+		Use:   "receive NAME",
+		Short: "Receive messages; they come back unless --delete is given",
+		Example: `  mayfly queue receive orders --max 10 --wait 5s
+  mayfly queue receive orders --delete`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			url, err := cl.queueURL(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			in := map[string]any{"QueueUrl": url, "MaxNumberOfMessages": most, "WaitTimeSeconds": int(wait / time.Second), "MessageAttributeNames": []string{"All"}, "AttributeNames": []string{"All"}}
+			if cmd.Flags().Changed("hide") {
+				in["VisibilityTimeout"] = int(hide / time.Second)
+			}
+			lines, err := cl.receive(cmd.Context(), in)
+			if err != nil {
+				return err
+			}
+			if err := c.printMessages(lines); err != nil || !remove {
+				return err
+			}
+			for _, l := range lines {
+				if err := cl.queues(cmd.Context(), "DeleteMessage", map[string]string{"QueueUrl": url, "ReceiptHandle": l.Handle}, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.IntVarP(&most, "max", "n", 1, "messages at most, up to 10")
+	f.DurationVar(&wait, "wait", 0, "how long to wait for the first, up to 20s")
+	f.DurationVar(&hide, "hide", 0, "how long to hide them from others (default: the queue's)")
+	f.BoolVar(&remove, "delete", false, "delete them after they are printed")
+	return cmd
+}
+
+func (cl *client) receive(ctx context.Context, in map[string]any) ([]messageLine, error) {
+	var out struct {
+		Messages []struct {
+			MessageId, Body, ReceiptHandle string
+			Attributes                     map[string]string
+			MessageAttributes              map[string]struct{ StringValue, BinaryValue string }
+		}
+	}
+	if err := cl.queues(ctx, "ReceiveMessage", in, &out); err != nil {
+		return nil, err
+	}
+	lines := []messageLine{}
+	for _, m := range out.Messages {
+		l := messageLine{ID: m.MessageId, Body: m.Body, Receives: m.Attributes["ApproximateReceiveCount"], Handle: m.ReceiptHandle}
+		for k, v := range m.MessageAttributes {
+			if l.Attributes == nil {
+				l.Attributes = map[string]string{}
+			}
+			l.Attributes[k] = v.StringValue + v.BinaryValue
+		}
+		lines = append(lines, l)
+	}
+	return lines, nil
+}
+
+// printMessages prints the texts, and beside them what else there is of them.
+func (c *cli) printMessages(lines []messageLine) error {
+	if c.json {
+		return c.printJSON(lines)
+	}
+	if len(lines) == 0 {
+		fmt.Fprintln(c.err, "no message")
+	}
+	for _, l := range lines {
+		note := fmt.Sprintf("%s, receive %s", l.ID, l.Receives)
+		for _, k := range slices.Sorted(maps.Keys(l.Attributes)) {
+			note += fmt.Sprintf(", %s=%s", k, l.Attributes[k])
+		}
+		lipgloss.Fprintln(c.err, faint.Render(note))
+		if _, err := fmt.Fprintln(c.out, l.Body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redrivePoll is how often a move of messages is looked at.
+const redrivePoll = 100 * time.Millisecond
+
+func (c *cli) queueRedrive() *cobra.Command {
+	var to string
+	cmd := &cobra.Command{
+		Use:   "redrive DEAD-LETTER-QUEUE",
+		Short: "Move dead letters back to the queues they came from",
+		Example: `  mayfly queue redrive orders-dead
+  mayfly queue redrive orders-dead --to orders-by-hand`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			return c.redrive(cmd.Context(), cl, args[0], to)
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "queue to move them to (default: where each came from)")
+	return cmd
+}
+
+func (c *cli) redrive(ctx context.Context, cl *client, from, to string) error {
+	_, a, err := cl.queueAttributes(ctx, from)
+	if err != nil {
+		return err
+	}
+	in := map[string]string{"SourceArn": a["QueueArn"]}
+	if to != "" {
+		_, dest, err := cl.queueAttributes(ctx, to)
+		if err != nil {
+			return err
+		}
+		in["DestinationArn"] = dest["QueueArn"]
+	}
+	if err := cl.queues(ctx, "StartMessageMoveTask", in, nil); err != nil {
+		return err
+	}
+	for {
+		var out struct {
+			Results []struct {
+				Status, FailureReason            string
+				ApproximateNumberOfMessagesMoved int
+			}
+		}
+		if err := cl.queues(ctx, "ListMessageMoveTasks", map[string]string{"SourceArn": a["QueueArn"]}, &out); err != nil {
+			return err
+		}
+		if len(out.Results) == 0 {
+			return fmt.Errorf("the move out of %s is not on record", from)
+		}
+		switch r := out.Results[0]; {
+		case r.Status == "FAILED":
+			return fmt.Errorf("%d messages were moved, then: %s", r.ApproximateNumberOfMessagesMoved, r.FailureReason)
+		case r.Status != "RUNNING":
+			if c.json {
+				return c.printJSON(map[string]int{"moved": r.ApproximateNumberOfMessagesMoved})
+			}
+			fmt.Fprintf(c.err, "moved %d messages out of %s\n", r.ApproximateNumberOfMessagesMoved, from)
+			return nil
+		}
+		select {
+		case <-time.After(redrivePoll):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+)
+
+// TestMadeUpEventsHaveTheirSourcesShape reads each event as a Go function would,
+// and refuses what that knows nothing of.
+func TestMadeUpEventsHaveTheirSourcesShape(t *testing.T) {
+	e := testEvent{region: "eu-west-1", account: "123456789012", now: time.Unix(1700000000, 0), text: `{"a b": "c"}`}
+	var sqs events.SQSEvent
+	var s3 events.S3Event
+	var schedule events.EventBridgeEvent
+	var http events.LambdaFunctionURLRequest
+	for kind, into := range map[string]any{"sqs": &sqs, "s3": &s3, "schedule": &schedule, "http": &http} {
+		b, err := json.Marshal(testEvents[kind](e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dec := json.NewDecoder(bytes.NewReader(b))
+		if kind != "http" { // the package leaves out the route keys
+			dec.DisallowUnknownFields()
+		}
+		if err := dec.Decode(into); err != nil {
+			t.Errorf("%s: %v in %s", kind, err, b)
+		}
+	}
+	if r := sqs.Records[0]; r.Body != e.text || r.EventSource != "aws:sqs" || r.Attributes["ApproximateReceiveCount"] != "1" {
+		t.Errorf("sqs: %+v", r)
+	}
+	if r := s3.Records[0]; r.S3.Object.Key != "%7B%22a+b%22%3A+%22c%22%7D" || r.S3.Object.URLDecodedKey != e.text || !r.EventTime.Equal(e.now) {
+		t.Errorf("s3: %+v", r)
+	}
+	if schedule.DetailType != "Scheduled Event" || !schedule.Time.Equal(e.now) {
+		t.Errorf("schedule: %+v", schedule)
+	}
+	if http.Body != e.text || http.RequestContext.HTTP.Method != "POST" || http.Headers["content-type"] != "application/json" {
+		t.Errorf("http: %+v", http)
+	}
+}
