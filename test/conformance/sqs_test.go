@@ -2,13 +2,17 @@ package conformance
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +20,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
@@ -144,7 +149,7 @@ func TestGoSDKQueues(t *testing.T) {
 	if len(hidden.Successful) != 2 || len(deleted.Successful) != 2 || len(deleted.Failed) != 1 || *deleted.Failed[0].Code != "ReceiptHandleIsInvalid" {
 		t.Errorf("hidden %+v, deleted %+v", hidden, deleted)
 	}
-	_, err = c.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: q})
+	_, err = c.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: q, Entries: []types.DeleteMessageBatchRequestEntry{}})
 	refusedBy(t, "empty batch", err, "AWS.SimpleQueueService.EmptyBatchRequest")
 
 	_, err = c.TagQueue(ctx, &sqs.TagQueueInput{QueueUrl: q, Tags: map[string]string{"a": "1", "b": "2"}})
@@ -249,11 +254,70 @@ func TestGoSDKEventSourceMapping(t *testing.T) {
 	state("")
 }
 
+// session is the AWS CLI as one process that runs one command after the other.
+type session struct {
+	t       *testing.T
+	command []string // what each command begins with
+	in      *json.Encoder
+	out     *json.Decoder
+}
+
+func newSession(t *testing.T, n *mayflytest.Node, service string) *session {
+	t.Helper()
+	tool := newTool(t, n, "apt-get install awscli", "/usr/bin/python3", "python3")
+	if _, _, ok := tool.run(t.Context(), "-c", "import awscli.clidriver"); !ok {
+		t.Skip("the AWS CLI is not installed as a Python package: apt-get install awscli, or run make test, which does")
+	}
+	script, err := filepath.Abs("python/awscli_session.py")
+	fatal(t, err)
+	cmd := exec.CommandContext(t.Context(), tool.argv[0], "-X", "utf8", script)
+	cmd.Dir, cmd.Env, cmd.Stderr = tool.dir, tool.env, os.Stderr
+	in, err := cmd.StdinPipe()
+	fatal(t, err)
+	out, err := cmd.StdoutPipe()
+	fatal(t, err)
+	fatal(t, cmd.Start())
+	t.Cleanup(func() { in.Close(); cmd.Wait() })
+	return &session{t, []string{"--endpoint-url", n.Endpoint, "--cli-binary-format", "raw-in-base64-out", "--output", "json", service}, json.NewEncoder(in), json.NewDecoder(out)}
+}
+
+func (s *session) run(args []string) (out, errs string, ok bool) {
+	s.t.Helper()
+	fatal(s.t, s.in.Encode(append(slices.Clone(s.command), args...)))
+	var answer struct {
+		Status   int
+		Out, Err string
+	}
+	fatal(s.t, s.out.Decode(&answer))
+	return answer.Out, answer.Err, answer.Status == 0
+}
+
+// do runs a command that must succeed, and returns its JSON.
+func (s *session) do(args ...string) map[string]any {
+	s.t.Helper()
+	out, errs, ok := s.run(args)
+	doc := map[string]any{}
+	if !ok {
+		s.t.Fatalf("aws %v: %s", args, errs)
+	}
+	if strings.TrimSpace(out) != "" {
+		fatal(s.t, json.Unmarshal([]byte(out), &doc))
+	}
+	return doc
+}
+
+// refused runs a command that must fail with these words.
+func (s *session) refused(words string, args ...string) {
+	s.t.Helper()
+	if out, errs, ok := s.run(args); ok || !strings.Contains(errs, words) {
+		s.t.Errorf("aws %v: %s%s; want %s", args, out, errs, words)
+	}
+}
+
 // TestAWSCLIQueues speaks the query protocol, as the CLI of Debian 12 does.
 func TestAWSCLIQueues(t *testing.T) {
 	n := mayflytest.Start(t)
-	c := newCLI(t, n)
-	c.argv = append(c.argv[:len(c.argv)-1], "sqs")
+	c := newSession(t, n, "sqs")
 	text := func(doc map[string]any, path ...string) string {
 		var v any = doc
 		for _, p := range path {
@@ -370,13 +434,20 @@ func TestQueueAnswersToTheByte(t *testing.T) {
 			}
 			req = []byte(form.Encode())
 		}
-		res, b := send(t, n, "sqs", "POST", "/", string(req), time.Now(), func(r *http.Request) {
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			if protocol == "json" {
-				r.Header.Set("Content-Type", "application/x-amz-json-1.0")
-				r.Header.Set("X-Amz-Target", "AmazonSQS."+operation)
-			}
-		})
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.Endpoint+"/", bytes.NewReader(req))
+		fatal(t, err)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if protocol == "json" {
+			r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+			r.Header.Set("X-Amz-Target", "AmazonSQS."+operation)
+		}
+		sum := sha256.Sum256(req)
+		fatal(t, v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: n.AccessKey, SecretAccessKey: n.SecretKey}, r, hex.EncodeToString(sum[:]), "sqs", n.Region, time.Now()))
+		res, err := http.DefaultClient.Do(r)
+		fatal(t, err)
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		fatal(t, err)
 		id := res.Header.Get("X-Amzn-Requestid")
 		return res.StatusCode, res.Header.Get("X-Amzn-Query-Error"), string(bytes.ReplaceAll(b, []byte(id), []byte("ID")))
 	}

@@ -270,6 +270,7 @@ func sentries(t *testing.T, parent string) (pids []string) {
 type outside struct {
 	mu    sync.Mutex
 	seen  map[string]int // reports by word
+	first []string       // words in the order of their first reports
 	fresh chan struct{}  // closed and replaced at each report
 }
 
@@ -295,7 +296,9 @@ func (o *outside) serve(l net.Listener) {
 			}
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			o.seen[string(word)]++
+			if o.seen[string(word)]++; o.seen[string(word)] == 1 {
+				o.first = append(o.first, string(word))
+			}
 			close(o.fresh)
 			o.fresh = make(chan struct{})
 			io.WriteString(c, "noted")
