@@ -35,7 +35,9 @@ func (guests) Process(*function.Version, sandbox.Birth, sandbox.Paths) (sandbox.
 func (guests) Header(dst []byte, _ *function.Version, c *sandbox.Call) []byte {
 	return append(dst, "Trace: "+c.TraceID+"\r\n"...)
 }
-func (guests) Fault(sandbox.Fault) ([]byte, string) { return []byte(`{}`), "Fault" }
+func (guests) Copies(*function.Version) bool                   { return false }
+func (guests) Fresh(*function.Version, sandbox.Birth) []string { return nil }
+func (guests) Fault(sandbox.Fault) ([]byte, string)            { return []byte(`{}`), "Fault" }
 
 type guestBox struct {
 	g     guests
@@ -98,10 +100,7 @@ func (b *guestBox) Close() error {
 	return nil
 }
 
-// anyRuntime is a catalog and a builder that agree to everything.
-type anyRuntime struct{}
-
-func (anyRuntime) Resolve(name string) (string, string, error)    { return name, "", nil }
+// Build makes anyRuntime a builder too, which agrees to everything.
 func (anyRuntime) Build(context.Context, *function.Version) error { return nil }
 
 // create makes a function and waits until it can be called.

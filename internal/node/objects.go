@@ -12,7 +12,6 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/bucket"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/event"
-	"github.com/mayfly-dev/mayfly/internal/invoke"
 	"github.com/mayfly-dev/mayfly/internal/spine"
 )
 
@@ -85,14 +84,4 @@ func (n *Node) encodeNotice(notice bucket.Notice) (event.Message, error) {
 		m.Body, err = payload.S3(o)
 	}
 	return m, err
-}
-
-// caller sends messages to functions as asynchronous calls.
-type caller struct{ *invoke.Invoker }
-
-// Send implements event.Sender.
-func (c caller) Send(ctx context.Context, t event.Target, m event.Message) error {
-	return c.Async(ctx, invoke.Request{
-		RequestID: m.ID, Function: t.Name, Qualifier: t.Qualifier, Payload: m.Body, TraceID: m.TraceID,
-	})
 }

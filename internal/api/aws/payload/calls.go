@@ -31,8 +31,8 @@ type Calls struct{ Place arn.Place }
 
 var _ invoke.Words = Calls{}
 
-// record is what a destination gets.
-type record struct {
+// callRecord is what a destination gets.
+type callRecord struct {
 	Version         string           `json:"version"`
 	Timestamp       string           `json:"timestamp"`
 	RequestContext  requestContext   `json:"requestContext"`
@@ -65,7 +65,7 @@ var conditions = map[invoke.Condition]string{
 
 // Record implements invoke.Words.
 func (c Calls) Record(to event.Target, e invoke.Ended) event.Message {
-	r := record{
+	r := callRecord{
 		Version: "1.0", Timestamp: e.At.UTC().Format(timeLayout),
 		RequestContext: requestContext{
 			RequestID: e.RequestID, FunctionARN: c.function(e), Condition: conditions[e.Condition], Runs: e.Runs,
