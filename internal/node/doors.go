@@ -25,6 +25,7 @@ func (n *Node) openDoors(context.Context) error {
 	})
 	mux.Register(door.Service())
 	mux.Register(n.queueDoor())
+	mux.Register(n.logsService())
 	mux.HandleHTTP(admin.Service, maxAdminBody, admin.New(admin.Config{
 		Node: n.describe, Meter: n.meter, Prices: n.prices, List: n.list, Logs: n.logs,
 		Functions: n.registry, Instances: n.pool, Log: n.log,

@@ -26,6 +26,10 @@ func (s *Service) encode(req *request, op *Operation, out Struct, h http.Header)
 	}
 	switch req.protocol {
 	case JSON10, JSON11:
+		if res.events = eventsOf(out); res.events != nil {
+			res.kind = jsonType(req.protocol)
+			return res, nil
+		}
 		b, err := appendJSON(nil, out, false)
 		res.kind, res.body = jsonType(req.protocol), b
 		return res, err

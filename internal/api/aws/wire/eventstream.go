@@ -22,6 +22,7 @@ type EventWriter struct {
 	control *http.ResponseController
 	status  int
 	begun   bool
+	initial string // JSON 1.x: the content type of the message that begins the stream
 	encoder *eventstream.Encoder
 }
 
@@ -43,6 +44,15 @@ func (w *EventWriter) Begin() error {
 	w.begun = true
 	w.w.Header().Set("Content-Type", eventStreamType)
 	w.w.WriteHeader(w.status)
+	if w.initial != "" {
+		msg := eventstream.Message{Payload: []byte("{}")}
+		msg.Headers.Set(":message-type", eventstream.StringValue("event"))
+		msg.Headers.Set(":event-type", eventstream.StringValue("initial-response"))
+		msg.Headers.Set(":content-type", eventstream.StringValue(w.initial))
+		if err := w.encoder.Encode(w.w, msg); err != nil {
+			return err
+		}
+	}
 	return w.control.Flush()
 }
 
@@ -105,6 +115,7 @@ func (u *unionFinder) Member(i int, place any) {
 // sendEvents answers with an event stream.
 func (x *exchange) sendEvents(res *response) error {
 	w := newEventWriter(x.w, res.status)
+	w.initial = res.kind
 	err := res.events(w)
 	if err != nil && !w.begun {
 		return err
@@ -116,4 +127,24 @@ func (x *exchange) sendEvents(res *response) error {
 		panic(http.ErrAbortHandler)
 	}
 	return w.Begin() // for a stream without events
+}
+
+// eventsOf returns the event stream among the members of an output of JSON 1.x,
+// where no member is marked as the payload; nil if there is none.
+func eventsOf(out Struct) EventStream {
+	f := &eventsFinder{shape: out.Shape()}
+	out.Walk(f)
+	return f.events
+}
+
+type eventsFinder struct {
+	shape  *Shape
+	events EventStream
+}
+
+// Member implements Walker.
+func (f *eventsFinder) Member(i int, place any) {
+	if f.shape.Members[i].Type == TypeEvents {
+		f.events = load[EventStream](place)
+	}
 }

@@ -28,6 +28,7 @@ func (e *emitter) p(f string, args ...any) { fmt.Fprintf(&e.Buffer, f, args...) 
 // emit returns the formatted Go code of the model's service.
 func emit(pkg string, m *botocore.Model) ([]byte, error) {
 	e := &emitter{model: m, imports: map[string]bool{"context": true}}
+	dropStreamErrors(m)
 	e.name()
 	if err := e.service(); err != nil {
 		return nil, err
@@ -51,6 +52,16 @@ func emit(pkg string, m *botocore.Model) ([]byte, error) {
 		return nil, fmt.Errorf("generated code does not parse: %w", err)
 	}
 	return code, nil
+}
+
+// dropStreamErrors leaves exceptions out of event streams: a stream that fails
+// breaks off.
+func dropStreamErrors(m *botocore.Model) {
+	for _, s := range m.Shapes {
+		if s.EventStream {
+			maps.DeleteFunc(s.Members, func(_ string, r *botocore.Ref) bool { return m.Shapes[r.Shape].Exception })
+		}
+	}
 }
 
 func (e *emitter) byGoName(a, b string) int { return strings.Compare(e.names[a], e.names[b]) }
