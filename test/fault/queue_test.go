@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/mayfly-dev/mayfly/test/hostnet"
 )
 
 // mail is what clients of queues know: what the node has accepted, and what it
@@ -123,6 +125,7 @@ func (m *mail) count() int {
 
 func TestKilledNodeLosesNoMessageAndBringsNoneBack(t *testing.T) {
 	const hidden = 8 // seconds; longer than a client needs to delete what it got
+	hostnet.New(t)
 	dir := filepath.Join(t.TempDir(), "node")
 	p := launch(t, dir, "--driver", "process")
 	for _, q := range []string{"plain", "ordered.fifo"} {
