@@ -15,12 +15,14 @@ const maxAdminBody = 1 << 20
 // openDoors makes the doors.
 func (n *Node) openDoors(context.Context) error {
 	mux := wire.NewMux(n.auth, n.log)
+	mux.Restrict(permits)
 	door := lambda.New(lambda.Options{
 		Region: n.cfg.Region, Account: n.cfg.Account, Functions: n.registry, Invoker: n.invoker, Capacity: n.pool,
 		Runtimes: runtimes.Names(), Concurrency: n.cfg.Concurrency,
 		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Log: n.log,
 		URLs: n.urls, URL: func(id string) string { return n.endpointURL(id, labelURLs) }, Policies: n.policies,
 		Deleted:  func(name string) error { return n.replay.Set(name, nil) },
+		Objects:  n.codeObjects(),
 		Triggers: n.triggers,
 	})
 	mux.Register(door.Service())

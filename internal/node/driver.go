@@ -48,6 +48,9 @@ func (n *Node) openGVisor() error {
 		}
 		if network != nil { // not an interface that holds a nil pointer
 			cfg.Network, n.network = network, network
+			if l := network.API(); l != nil {
+				n.callers = l
+			}
 		}
 	}
 	driver, err := gvisor.New(cfg)

@@ -160,13 +160,14 @@ func (n *Node) openServer(ctx context.Context) error {
 		return fmt.Errorf("listen for the API; choose another address with --listen: %w", err)
 	}
 	n.listener = guard{n.listener}
-	n.server = n.newServer()
+	n.server = n.newServer(n.front)
+	n.inner = n.newServer(n.front.rest) // the signed API and no more
 	return nil
 }
 
-func (n *Node) newServer() *http.Server {
+func (n *Node) newServer(h http.Handler) *http.Server {
 	s := &http.Server{
-		Handler: n.front, ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: wire.MaxHeaderBytes,
+		Handler: h, ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: wire.MaxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	watch(s)

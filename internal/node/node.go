@@ -71,12 +71,14 @@ type Node struct {
 	catalog  *runtimes.Catalog
 	images   *image.Store
 	driver   sandbox.Driver
-	network  closer // nil without one
+	network  closer       // nil without one
+	callers  net.Listener // sandboxes that call the API; nil without a network
 	planner  *planner
 	shots    *snapshot.Store // nil when none are made
 	pool     *sandbox.Pool
 	registry *function.Registry
 	invoker  *invoke.Invoker
+	signers  *access.Credentials // keys, and those of functions
 	auth     *wire.Authenticator
 	urls     *endpoint.URLs
 	policies *endpoint.Documents[lambda.Policy]
@@ -89,6 +91,7 @@ type Node struct {
 	queues   *queue.Queues
 	triggers *trigger.Triggers
 	server   *http.Server
+	inner    *http.Server // for callers
 	listener net.Listener
 	inside   *inside
 
@@ -140,7 +143,10 @@ func (n *Node) openDir(context.Context) (err error) {
 	if n.keys, n.first, err = access.Open(n.cfg.DataDir); err != nil {
 		return err
 	}
-	n.auth = wire.NewAuthenticator(n.keys)
+	if n.signers, err = n.keys.WithFunctions(n.cfg.DataDir); err != nil {
+		return err
+	}
+	n.auth = wire.NewAuthenticator(n.signers)
 	return nil
 }
 
@@ -172,6 +178,7 @@ func (n *Node) openRuntimes(ctx context.Context) (err error) {
 func (n *Node) openCore(ctx context.Context) error {
 	inside, err := guest.New(guest.Config{
 		Account: n.cfg.Account, Region: n.cfg.Region, Resolve: n.catalog.Resolve, MaxResponse: n.cfg.MaxAnswer,
+		Access: n.functionAccess,
 	})
 	if err != nil {
 		return err
@@ -205,6 +212,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.signers.Know(n.registry)
 	n.invoker = invoke.New(invoke.Config{
 		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: calls, Log: n.log,
 		Blobs: n.blobs, Senders: n.senders, Words: n.words(), RetryWaits: n.cfg.RetryWaits,
@@ -266,6 +274,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.notices.Run(gctx) })
 	g.Go(func() error { return n.serve(n.listener) })
 	g.Go(func() error { return n.serve(n.inside) })
+	g.Go(n.serveSandboxes)
 	g.Go(func() error {
 		<-gctx.Done()
 		return n.drain()
@@ -305,10 +314,11 @@ func (n *Node) shutdown(ctx context.Context) error {
 }
 
 func (n *Node) servers() []*http.Server {
-	if n.tlsServer == nil {
-		return []*http.Server{n.server}
+	all := []*http.Server{n.server, n.inner}
+	if n.tlsServer != nil {
+		all = append(all, n.tlsServer)
 	}
-	return []*http.Server{n.server, n.tlsServer}
+	return all
 }
 
 // drain refuses new requests and lets those under way finish within the limit;

@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/mayfly-dev/mayfly/internal/access"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/lambda"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/payload"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/s3"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
@@ -33,13 +35,18 @@ func (n *Node) openObjects(ctx context.Context) error {
 		return err
 	}
 	n.objects, err = s3.Open(ctx, s3.Config{
-		Dir: n.path("objects"), Region: n.cfg.Region, Account: n.cfg.Account, Credentials: n.keys, Changes: n.notices, Log: n.log,
+		Dir: n.path("objects"), Region: n.cfg.Region, Account: n.cfg.Account, Credentials: n.signers, Changes: n.notices,
+		Limited: access.OfFunction, Log: n.log,
 	})
 	if errs.Is(err, errs.Unavailable) {
 		n.warn("there is no object storage: " + err.Error())
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	n.senders[event.Bucket] = n.objects
+	return nil
 }
 
 // serveObjects puts the doors of the object store in front of mux.
@@ -84,4 +91,12 @@ func (n *Node) encodeNotice(notice bucket.Notice) (event.Message, error) {
 		m.Body, err = payload.S3(o)
 	}
 	return m, err
+}
+
+// codeObjects returns where code packages in buckets are read.
+func (n *Node) codeObjects() lambda.Objects {
+	if n.objects == nil { // not an interface that holds a nil pointer
+		return nil
+	}
+	return n.objects
 }

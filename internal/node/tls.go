@@ -25,7 +25,7 @@ func (n *Node) openTLS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.tlsServer = n.newServer()
+	n.tlsServer = n.newServer(n.front)
 	n.tlsServer.TLSConfig = config
 	return nil
 }

@@ -38,7 +38,14 @@ type Config struct {
 	// DefaultMaxResponse. Guests keep to it themselves, so that a function
 	// that answers too much keeps its instance.
 	MaxResponse int64
+
+	// Access returns how a function's code reaches the node's API; nil, or
+	// false, if it can't.
+	Access func(function string) (Access, bool)
 }
+
+// Access is how a function's code reaches the node's API with an SDK of AWS.
+type Access struct{ Endpoint, KeyID, Secret, Token string }
 
 // Guest is the sandbox.Guest of all language runtimes. It is immutable and safe
 // for concurrent use.
@@ -235,6 +242,7 @@ func (g *Guest) environment(v *function.Version, r runtimes.Runtime, b sandbox.B
 		env["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
 		env["AWS_LAMBDA_LOG_LEVEL"] = cmp.Or(v.Logging.Code, "INFO")
 	}
+	g.addAccess(env, v.Function)
 	if p.Root != "" {
 		env["TMPDIR"] = p.Tmp // /tmp is the host's
 	}
@@ -253,6 +261,20 @@ func (g *Guest) environment(v *function.Version, r runtimes.Runtime, b sandbox.B
 	}
 	slices.Sort(list)
 	return list
+}
+
+// addAccess adds what SDKs look for. It is the same in all instances of a
+// function, so that it may be part of a snapshot.
+func (g *Guest) addAccess(env map[string]string, function string) {
+	if g.cfg.Access == nil {
+		return
+	}
+	a, ok := g.cfg.Access(function)
+	if !ok {
+		return
+	}
+	env["AWS_ENDPOINT_URL"] = a.Endpoint
+	env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"] = a.KeyID, a.Secret, a.Token
 }
 
 // initialization is Lambda's word for why an instance was started.

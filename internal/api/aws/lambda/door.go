@@ -48,6 +48,7 @@ type Options struct {
 	Concurrency int      // calls that may run at one time
 	MaxSync     int64    // largest payload of a synchronous call, in bytes
 	MaxAsync    int64    // largest payload of an asynchronous call, in bytes
+	Objects     Objects  // nil without an object store
 	Log         *slog.Logger
 
 	URLs     *endpoint.URLs

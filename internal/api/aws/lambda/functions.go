@@ -28,7 +28,7 @@ func (d *Door) CreateFunction(ctx context.Context, in *CreateFunctionInput) (*Cr
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
-	zip, err := codeSource(in.Code).bytes()
+	zip, err := codeSource(in.Code).bytes(ctx, d.o.Objects)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (d *Door) UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInp
 	zip, err := source{
 		zip: in.ZipFile, bucket: in.S3Bucket, key: in.S3Key, objectVersion: in.S3ObjectVersion,
 		image: value(in.ImageUri), encryptionKey: value(in.SourceKMSKeyArn), storedAs: in.S3ObjectStorageMode,
-	}.bytes()
+	}.bytes(ctx, d.o.Objects)
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,14 @@
 package lambda
 
 import (
+	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
+	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/function"
 )
@@ -214,15 +217,41 @@ type source struct {
 	image, encryptionKey, storedAs string
 }
 
+// Objects is where code packages in buckets are read.
+type Objects interface {
+	// ReadObject returns an object, or the version of it that is named, of at most
+	// limit bytes. Errors: NotFound, TooLarge, Unavailable.
+	ReadObject(ctx context.Context, bucket, key, version string, limit int64) ([]byte, error)
+}
+
+// maxObject is the largest code package that is read from a bucket, in bytes: what
+// Lambda allows unpacked.
+const maxObject = 250 << 20
+
 // bytes returns the code package; nil if none was given.
-func (s source) bytes() ([]byte, error) {
+func (s source) bytes(ctx context.Context, objects Objects) ([]byte, error) {
 	switch {
 	case s.image != "":
 		return nil, invalid("Container images are not supported: send a zip archive as ZipFile.")
-	case s.bucket != nil || s.key != nil || s.objectVersion != nil || s.storedAs != "":
-		return nil, invalid("Code from a bucket is not supported yet: send the zip archive as ZipFile.")
+	case s.storedAs != "" && s.storedAs != "COPY":
+		return nil, invalid("Code that stays in its bucket is not supported: the node keeps a copy.")
 	case s.encryptionKey != "":
 		return nil, invalid("SourceKMSKeyArn is not supported: send an unencrypted zip archive as ZipFile.")
 	}
-	return s.zip, nil
+	if s.bucket == nil && s.key == nil && s.objectVersion == nil {
+		return s.zip, nil
+	}
+	switch {
+	case len(s.zip) > 0:
+		return nil, invalid("Please do not provide other FunctionCode parameters when providing a ZipFile.")
+	case value(s.bucket) == "" || value(s.key) == "":
+		return nil, invalid("Please provide a source for function code: S3Bucket and S3Key go together.")
+	case objects == nil:
+		return nil, invalid("This node has no object storage: send the zip archive as ZipFile.")
+	}
+	zip, err := objects.ReadObject(ctx, *s.bucket, *s.key, value(s.objectVersion), maxObject)
+	if e := errs.Of(err); err != nil && e.Kind != errs.Unavailable {
+		return nil, invalid("Error occurred while GetObject. S3 Error Code: %s. S3 Error Message: %s", cmp.Or(e.Reason, "InternalError"), e.Message)
+	}
+	return zip, err
 }

@@ -1,5 +1,3 @@
-// Package payload gives events the shapes in which AWS's services hand them to
-// code.
 package payload
 
 import (

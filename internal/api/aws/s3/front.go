@@ -28,6 +28,34 @@ type Front struct {
 	next   http.Handler
 }
 
+// limited refuses what a function's key may not do: it is for objects, not for
+// buckets and their settings. Who claims a key without its secret is refused by the
+// gateway.
+func (f *Front) limited(r *http.Request, key, object string) bool {
+	if !f.store.cfg.Limited(key) {
+		return false
+	}
+	q := r.URL.Query()
+	switch {
+	case object != "":
+		return q.Has("acl") && changes(r.Method)
+	case !changes(r.Method):
+		for _, setting := range settings {
+			if q.Has(setting) {
+				return true
+			}
+		}
+		return false
+	}
+	return !(r.Method == http.MethodPost && q.Has("delete")) // of many objects at once
+}
+
+// settings are the parameters that lead to a bucket's settings.
+var settings = []string{
+	"acl", "accelerate", "analytics", "cors", "encryption", "inventory", "lifecycle", "logging", "metrics", "notification",
+	"object-lock", "ownershipControls", "policy", "policyStatus", "publicAccessBlock", "replication", "requestPayment", "tagging", "website",
+}
+
 // Front returns the front of the store.
 func (s *Store) Front(domain string, next http.Handler) *Front {
 	return &Front{store: s, domain: domain, next: next}
@@ -82,6 +110,10 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, bucket, key string
 		path = "/" + bucket + path
 	}
 	name, object, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if f.limited(r, key, object) {
+		refuse(w, r, http.StatusForbidden, "AccessDenied", "The keys of functions are for objects: this operation is for the node's owner.")
+		return
+	}
 	if r.URL.Query().Has("notification") && object == "" {
 		f.next.ServeHTTP(w, wire.Lead(r, "/"+name))
 		return

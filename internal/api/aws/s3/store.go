@@ -61,6 +61,7 @@ type Config struct {
 	Account     string // 12 digits; it owns all buckets
 	Credentials wire.Credentials
 	Changes     Changes
+	Limited     func(accessKey string) bool // whether the key is for objects only
 	Log         *slog.Logger
 }
 

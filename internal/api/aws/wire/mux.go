@@ -27,6 +27,7 @@ type Mux struct {
 	log      *slog.Logger
 	services map[string]*Service
 	plain    map[string]plain
+	permits  func(c Caller, operation string) bool // nil permits all
 }
 
 // plain is a handler that does its own decoding.
@@ -51,6 +52,26 @@ func (m *Mux) Register(s *Service) {
 // Call it before the first request.
 func (m *Mux) HandleHTTP(name string, maxBody int64, h http.Handler) {
 	m.plain[name] = plain{h, maxBody}
+}
+
+// Restrict has permits decide what callers may do. operation is as the service's
+// model names it, and "" for a handler without operations. Call it before the
+// first request.
+func (m *Mux) Restrict(permits func(c Caller, operation string) bool) { m.permits = permits }
+
+// authorize returns the error for a caller who may not do what the request asks.
+func (x *exchange) authorize(c Caller) error {
+	operation := ""
+	if x.op != nil {
+		operation = x.op.Name
+	}
+	if x.mux.permits == nil || x.mux.permits(c, operation) {
+		return nil
+	}
+	return &Error{
+		Code: "AccessDeniedException", Status: http.StatusForbidden, own: true,
+		Message: "User: " + c.Principal + " is not authorized to perform: " + c.Service + ":" + operation + " because no identity-based policy allows the action",
+	}
 }
 
 // meta is what a context knows of its request.
@@ -147,6 +168,9 @@ func (x *exchange) serve() error {
 		return err
 	}
 	if err := x.receive(t); err != nil {
+		return err
+	}
+	if err := x.authorize(t.caller); err != nil {
 		return err
 	}
 	x.ctx = context.WithValue(r.Context(), metaKey{}, &meta{id: x.req.id, caller: t.caller, http: r})

@@ -17,6 +17,7 @@ var (
 		"UnknownOperationException":           "InvalidAction",
 		"SerializationException":              "MalformedQueryString",
 		"XAmzContentSHA256Mismatch":           "SignatureDoesNotMatch",
+		"AccessDeniedException":               "AccessDenied",
 	}
 	bareCodes = map[string]string{
 		"MissingAuthenticationTokenException": "AccessDenied",
@@ -28,6 +29,7 @@ var (
 		"SerializationException":              "MalformedXML",
 		"RequestEntityTooLargeException":      "EntityTooLarge",
 		"InternalFailure":                     "InternalError",
+		"AccessDeniedException":               "AccessDenied",
 	}
 )
 

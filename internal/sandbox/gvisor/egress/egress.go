@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 
@@ -37,6 +38,11 @@ import (
 // Config.Range is not set: the shared address space of RFC 6598, which neither
 // private networks nor the internet use.
 const DefaultRange = "100.64.0.0/10"
+
+// APIAddress is where sandboxes reach what is served on API: the same on every
+// node and after each start, so that it may stand in a sandbox's environment. No
+// packet with this address leaves the host.
+var APIAddress = netip.MustParseAddrPort("169.254.78.1:80")
 
 // DefaultSpare is how many namespaces are kept ready when Config.Spare is 0.
 const DefaultSpare = 4
@@ -83,7 +89,8 @@ type Network struct {
 	block  netip.Prefix
 	mtu    int
 	rules  rules
-	relay  *relay // nil when the policy lets nothing out
+	relay  *relay       // nil when the policy lets nothing out
+	api    net.Listener // in the relay's namespace; nil without a relay
 
 	forwarding bool // this node switched ip_forward on
 
@@ -156,6 +163,10 @@ func (n *Network) open() error {
 			return err
 		}
 		n.rules.resolver = v.addr
+		if n.api, err = listenAPI(v); err != nil {
+			return err
+		}
+		n.rules.api = netip.AddrPortFrom(v.addr, apiPort)
 	}
 	if err := n.host.install(n.rules); err != nil {
 		return err
@@ -216,6 +227,11 @@ func (n *Network) ResolvConf() []byte {
 	return b.Bytes()
 }
 
+// API returns the listener whose connections come from sandboxes, to APIAddress;
+// nil when the policy lets nothing out. It belongs to no port of the host. Close
+// closes it.
+func (n *Network) API() net.Listener { return n.api }
+
 // Close removes everything that n has put on the host, including networks that
 // are still attached. ip_forward is switched off again if n switched it on and
 // nothing else on the host filters forwarded packets. Further calls do nothing.
@@ -230,6 +246,9 @@ func (n *Network) Close() error {
 	n.work.Wait()
 	if n.relay != nil {
 		n.relay.close()
+	}
+	if n.api != nil {
+		n.api.Close() // its server may have closed it already
 	}
 	var all []error
 	n.mu.Lock()

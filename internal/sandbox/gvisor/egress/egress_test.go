@@ -540,3 +540,37 @@ func prefixes(ss ...string) (all []netip.Prefix) {
 	}
 	return all
 }
+
+func TestSandboxReachesTheAPIAndNothingElseOfTheHost(t *testing.T) {
+	w := newWorld(t)
+	n := w.network(Config{})
+	sb := w.sandbox(n)
+	go func() {
+		for {
+			c, err := n.API().Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "api")
+			c.Close()
+		}
+	}()
+	if got, err := ask(sb, APIAddress.String()); err != nil || got != "api" {
+		t.Errorf("the API: %q, %v", got, err)
+	}
+	for what, to := range map[string]string{
+		"another port of the API's address":     APIAddress.Addr().String() + ":8055",
+		"another port where the API is":         n.relay.addr.String() + ":8055",
+		"a service on the host's address":       hostAddr + ":8055",
+		"the host's gateway, on the API's port": netip.MustParseAddr(address(t, sb)).Prev().String() + ":80",
+	} {
+		if got, err := ask(sb, to); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: answer %q, error %v, want a refused connection", what, got, err)
+		}
+	}
+	// Control: without the rules the same address leads nowhere.
+	ok(t, n.host.uninstall(n.name))
+	if got, err := ask(sb, APIAddress.String()); err == nil && got == "api" {
+		t.Error("the API answers without the rule that leads to it")
+	}
+}

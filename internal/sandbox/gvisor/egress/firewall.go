@@ -14,10 +14,11 @@ import (
 
 // rules is what a node's nftables table says.
 type rules struct {
-	name     string       // of the table
-	prefix   string       // of the sandboxes' interfaces
-	block    netip.Prefix // the sandboxes' addresses
-	resolver netip.Addr   // the DNS relay's address; the zero Addr when there is none
+	name     string         // of the table
+	prefix   string         // of the sandboxes' interfaces
+	block    netip.Prefix   // the sandboxes' addresses
+	resolver netip.Addr     // the DNS relay's address; the zero Addr when there is none
+	api      netip.AddrPort // what APIAddress stands for; the zero AddrPort when there is none
 	policy   Policy
 }
 
@@ -38,6 +39,7 @@ func (h *host) install(r rules) error {
 	}
 	r.input(c, t, no)
 	r.translate(c, t)
+	r.lead(c, t)
 	if err := c.Flush(); err != nil {
 		return errs.Newf(errs.Unsupported, "The kernel refused the sandboxes' firewall rules (needs nf_tables with inet, ct, connlimit, fib, masquerade and reject; see the kernel's modules): %w", err)
 	}
@@ -93,6 +95,9 @@ func (r rules) forward(c *nftables.Conn, t *nftables.Table, no *nftables.Chain) 
 		for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 			add(toNet(netip.PrefixFrom(r.resolver, 32)), toPort(proto, 53), verdict(expr.VerdictAccept))
 		}
+	}
+	if r.api.IsValid() {
+		add(toNet(netip.PrefixFrom(r.api.Addr(), 32)), toPort(unix.IPPROTO_TCP, r.api.Port()), verdict(expr.VerdictAccept))
 	}
 	add(toIf(r.prefix), jump(no.Name))
 	add(toNet(r.block), jump(no.Name))
@@ -151,6 +156,15 @@ func (r rules) input(c *nftables.Conn, t *nftables.Table, no *nftables.Chain) {
 func (r rules) translate(c *nftables.Conn, t *nftables.Table) {
 	ch := base(c, t, "translate", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
 	adder(c, ch)(fromNet(r.block), notToIf(r.prefix), []expr.Any{&expr.Masq{}})
+}
+
+// lead sends what is for APIAddress to where the API is.
+func (r rules) lead(c *nftables.Conn, t *nftables.Table) {
+	if !r.api.IsValid() {
+		return
+	}
+	ch := base(c, t, "lead", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
+	adder(c, ch)(fromIf(r.prefix), toNet(netip.PrefixFrom(APIAddress.Addr(), 32)), toPort(unix.IPPROTO_TCP, APIAddress.Port()), dnat(r.api))
 }
 
 // base adds a chain that hangs on a hook and accepts what its rules don't judge.
@@ -257,6 +271,16 @@ func overLimit(set *nftables.Set, n int) []expr.Any {
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
 		&expr.Dynset{SrcRegKey: 1, SetName: set.Name, SetID: set.ID, Operation: unix.NFT_DYNSET_OP_ADD,
 			Exprs: []expr.Any{&expr.Connlimit{Count: uint32(n), Flags: expr.NFT_CONNLIMIT_F_INV}}},
+	}
+}
+
+// dnat ip to address:port
+func dnat(to netip.AddrPort) []expr.Any {
+	addr := to.Addr().As4()
+	return []expr.Any{
+		&expr.Immediate{Register: 1, Data: addr[:]},
+		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(to.Port())},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2, Specified: true},
 	}
 }
 

@@ -71,6 +71,18 @@ func startRelay(v *veth, resolvConf string, log *slog.Logger) (*relay, error) {
 	return r, nil
 }
 
+// apiPort is the port of the API in the relay's namespace.
+const apiPort = 80
+
+// listenAPI listens for connections of sandboxes in v's namespace.
+func listenAPI(v *veth) (l net.Listener, err error) {
+	err = v.ns.within(func() (err error) {
+		l, err = net.Listen("tcp4", netip.AddrPortFrom(v.addr, apiPort).String())
+		return err
+	})
+	return l, err
+}
+
 func (r *relay) close() {
 	r.stop()
 	r.packets.Close()

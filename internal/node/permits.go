@@ -1,0 +1,29 @@
+package node
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/mayfly-dev/mayfly/internal/access"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+)
+
+// ofFunctions are the operations that the key of a function is good for: it uses
+// what there is, and changes neither functions nor the node. What it may do with
+// objects is said by the front of the object store.
+var ofFunctions = map[string][]string{
+	"lambda": {"Invoke", "InvokeAsync", "InvokeWithResponseStream"},
+	"sqs": {
+		"SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch",
+		"ChangeMessageVisibility", "ChangeMessageVisibilityBatch", "GetQueueUrl", "GetQueueAttributes", "ListQueues",
+	},
+	"events": {"PutEvents"},
+	"logs":   {"CreateLogStream", "PutLogEvents", "DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "FilterLogEvents"},
+	"sts":    {"GetCallerIdentity"},
+}
+
+// permits says what callers of the API may do: the owner all, functions what
+// ofFunctions lists.
+func permits(c wire.Caller, operation string) bool {
+	return !strings.HasPrefix(c.Principal, access.FunctionPrefix) || slices.Contains(ofFunctions[c.Service], operation)
+}
