@@ -61,13 +61,21 @@ func (n *Node) serveObjects(mux *wire.Mux) {
 	n.front.rest, n.front.labels[labelBuckets] = door, door
 }
 
-// checkTarget returns an error of kind NotFound for a target that does not exist.
+// checkTarget returns an error for a target that does not exist, or that does not
+// take notices about objects.
 func (n *Node) checkTarget(_ context.Context, t event.Target) error {
 	if n.senders[t.Kind] == nil {
 		return errs.Newf(errs.NotFound, "this node has no %s", t)
 	}
-	if t.Kind == event.Function {
+	switch t.Kind {
+	case event.Function:
 		_, err := n.registry.Get(t.Name, t.Qualifier)
+		return err
+	case event.Queue:
+		q, err := n.queues.Get(t.Name)
+		if err == nil && q.Config.FIFO {
+			return errs.Newf(errs.Invalid, "%s is a FIFO queue, whose order notifications can't keep", t)
+		}
 		return err
 	}
 	return nil
