@@ -26,7 +26,7 @@ type triggerKind interface {
 }
 
 // triggerKinds returns all kinds, in the order of the help.
-func triggerKinds() []triggerKind { return []triggerKind{&queueTrigger{}} }
+func triggerKinds() []triggerKind { return []triggerKind{&queueTrigger{}, &bucketTrigger{}} }
 
 // triggerLine is a trigger as ls shows it.
 type triggerLine struct {
@@ -58,6 +58,7 @@ func (c *cli) triggerAdd() *cobra.Command {
 		Short: "Let something wake a function",
 		Example: `  mayfly trigger add ship --queue orders
   mayfly trigger add ship --queue orders --batch 100 --window 5s --partial
+  mayfly trigger add resize --bucket photos --prefix in/ --suffix .jpg
   mayfly trigger add ship --queue orders --filter '{"body": {"total": [{"numeric": [">", 100]}]}}'`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeFunctions(1),
@@ -112,7 +113,7 @@ func (c *cli) triggerLs() *cobra.Command {
 				return c.printJSON(lines)
 			}
 			if len(lines) == 0 {
-				fmt.Fprintln(c.err, "No triggers. Add one: mayfly trigger add FUNCTION --queue NAME")
+				fmt.Fprintln(c.err, "No triggers. Add one: mayfly trigger add FUNCTION --queue NAME, or --bucket NAME")
 				return nil
 			}
 			var rows [][]string
