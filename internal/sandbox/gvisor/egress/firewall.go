@@ -146,6 +146,7 @@ func refuse(c *nftables.Conn, t *nftables.Table) *nftables.Chain {
 func (r rules) input(c *nftables.Conn, t *nftables.Table, no *nftables.Chain) {
 	ch := base(c, t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 	add := adder(c, ch)
+	add(fromIf(r.prefix), inState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
 	for _, s := range r.policy.Host {
 		add(fromIf(r.prefix), toNet(netip.PrefixFrom(s.Addr(), 32)), toPort(unix.IPPROTO_TCP, s.Port()), verdict(expr.VerdictAccept))
 	}
