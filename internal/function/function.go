@@ -65,6 +65,7 @@ type Config struct {
 	Logging      Logging           `json:"logging,omitzero"`
 	Snapshot     string            `json:"snapshot,omitempty"`  // "" lets the node decide; see SnapshotOff
 	DeadLetter   event.Target      `json:"deadLetter,omitzero"` // gets the asynchronous calls that failed
+	Web          *Web              `json:"web,omitempty"`       // nil for code that asks for calls
 }
 
 // What an owner may choose for Config.Snapshot. A node that is left to decide
@@ -76,7 +77,7 @@ const (
 
 // Clone returns a copy of c that shares nothing with it.
 func (c Config) Clone() Config {
-	c.Env = maps.Clone(c.Env)
+	c.Env, c.Web = maps.Clone(c.Env), c.Web.clone()
 	return c
 }
 

@@ -68,6 +68,7 @@ const (
 	FieldDescription  Field = "description"
 	FieldArchitecture Field = "architecture"
 	FieldTags         Field = "tags"
+	FieldWeb          Field = "web server"
 	FieldAlias        Field = "alias"
 	FieldWeight       Field = "routing weight"
 	FieldReserved     Field = "reserved calls"
@@ -206,6 +207,7 @@ func (vs *Violations) config(c *Config, l Limits) {
 	if !slices.Contains(l.Architectures, c.Architecture) {
 		vs.add(FieldArchitecture, OneOf, c.Architecture, strings.Join(l.Architectures, ", "))
 	}
+	vs.web(c.Web)
 }
 
 func (vs *Violations) within(f Field, value, least, most int) {

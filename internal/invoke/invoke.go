@@ -3,6 +3,7 @@ package invoke
 import (
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"time"
 
@@ -43,10 +44,17 @@ type Invoker struct {
 	cfg       Config
 	admission admission
 	windows   windows
+	buffers   buffers
+	proxyLog  *log.Logger
 }
 
 // New returns an Invoker. Queued calls are run only while Run does.
-func New(cfg Config) *Invoker { return &Invoker{cfg: cfg, windows: windows{of: map[string]int{}}} }
+func New(cfg Config) *Invoker {
+	return &Invoker{
+		cfg: cfg, windows: windows{of: map[string]int{}},
+		proxyLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+}
 
 // Check reports whether Sync would accept r, without running it.
 func (n *Invoker) Check(r Request) error {
@@ -85,6 +93,9 @@ func (n *Invoker) admit(r Request, limit int64) (*function.Version, error) {
 // run runs an admitted call within the limits on concurrency; its answer goes to
 // w while it comes, unless w is nil.
 func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attempt int, w StreamWriter) (Result, error) {
+	if v.Web != nil {
+		return n.runWeb(ctx, v, r, attempt, w)
+	}
 	own, only, rest := n.cfg.Functions.Shares(r.Function)
 	inOwn, err := n.admission.enter(r.Function, own, only, rest)
 	if err != nil {

@@ -2,9 +2,11 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"testing"
@@ -91,11 +93,11 @@ func (sb *fakeSandbox) run(init bool) {
 			sb.send(Frame{Kind: FrameInitError, Header: []byte("Error-Type: Bad.Init\r\n"), Body: []byte(e)})
 			return
 		}
-		sb.send(Frame{Kind: FrameReady})
+		sb.send(Frame{Kind: FrameReady, Header: []byte("Port: 1\r\n")})
 	}
 	for {
 		f, err := ReadFrame(sb.in, 1<<30)
-		if err != nil {
+		if err != nil || f.Kind == FrameShutdown {
 			return
 		}
 		a, ok := Frame{Kind: FrameReady}, true
@@ -115,6 +117,11 @@ func (sb *fakeSandbox) run(init bool) {
 func (sb *fakeSandbox) send(f Frame)             { sb.out.Write(AppendFrame(nil, f)) }
 func (sb *fakeSandbox) log(s string)             { io.WriteString(sb.logW, s) }
 func (sb *fakeSandbox) Link() (a, b, c *os.File) { return sb.stdin, sb.stdout, sb.stderr }
+
+// Dial implements Dialer; nothing is there.
+func (sb *fakeSandbox) Dial(context.Context, int) (net.Conn, error) {
+	return nil, errors.New("nobody listens")
+}
 
 func (sb *fakeSandbox) Settle() error {
 	sb.mu.Lock()

@@ -36,6 +36,8 @@ type Instance struct {
 	most   int64 // of a streamed answer, in bytes
 	frame  []byte
 
+	web *webServer // of a program that serves HTTP; else nil
+
 	power  sync.Mutex // serialises pause and resume
 	frozen bool       // guarded by power
 
@@ -50,6 +52,7 @@ type Instance struct {
 	state   state
 	fresh   bool // has not run a call yet
 	broken  bool // must not run another call
+	users   int  // calls that have it now
 	surplus bool // was provisioned, and is no longer wanted as such
 	watched bool // its end will be noticed
 	since   time.Time
@@ -244,6 +247,9 @@ func (i *Instance) freeze(ctx context.Context, still func() bool) error {
 	if i.frozen || !still() {
 		return nil
 	}
+	if i.web != nil { // they might not outlive it
+		i.web.transport.CloseIdleConnections()
+	}
 	if err := i.sb.Pause(ctx); err != nil {
 		return fmt.Errorf("pause instance %s: %w", i.ID, err)
 	}
@@ -282,6 +288,9 @@ func (i *Instance) Provisioned() bool { return i.provisioned }
 func (i *Instance) close() error {
 	if i.sb == nil {
 		return nil
+	}
+	if i.web != nil {
+		i.stopWeb()
 	}
 	if i.logs != nil {
 		i.logs.drain()

@@ -91,6 +91,7 @@ type group struct {
 	key      string
 	version  *function.Version
 	idle     []*Instance // last is most recently used
+	open     []*Instance // busy ones that have room for more users
 	count    int         // instances, in any state
 	starting int
 	waiting  int
@@ -147,6 +148,10 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 		return nil, errs.Newf(errs.Unavailable, "the node is stopping")
 	}
 	g := p.group(v)
+	if i := g.join(); i != nil {
+		p.mu.Unlock()
+		return i, nil
+	}
 	for len(g.idle) > 0 {
 		i := g.idle[len(g.idle)-1]
 		g.idle = g.idle[:len(g.idle)-1]
@@ -210,12 +215,18 @@ func (p *Pool) await(ctx context.Context, w *waiter) (*Instance, error) {
 func (p *Pool) Release(i *Instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i.fresh = false
+	if i.web == nil {
+		i.fresh = false
+	}
 	p.put(i)
 }
 
 // put ends an instance's time with a caller.
 func (p *Pool) put(i *Instance) {
+	if p.leave(i) {
+		p.schedule()
+		return
+	}
 	p.busyNow--
 	p.settled()
 	if i.broken || i.surplus || p.shut || !i.usable() {
@@ -232,6 +243,7 @@ func (p *Pool) offer(i *Instance) {
 	if w := p.oldest(i.group); w != nil {
 		p.take(i)
 		w.got <- grant{i: i}
+		p.fill(i)
 		return
 	}
 	if i.group.retired {
@@ -245,6 +257,8 @@ func (p *Pool) offer(i *Instance) {
 
 func (p *Pool) take(i *Instance) {
 	i.state = busy
+	i.users = 0
+	i.group.enter(i)
 	p.busyNow++
 	if i.timer != nil {
 		i.timer.Stop()
@@ -293,7 +307,7 @@ func (p *Pool) schedule() {
 			return
 		}
 		covered[w.g]++
-		if covered[w.g] <= w.g.starting {
+		if covered[w.g] <= w.g.starting*w.g.version.Width() {
 			continue
 		}
 		if w.g.full() || !p.makeRoom(w.g) {

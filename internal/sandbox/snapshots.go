@@ -74,9 +74,10 @@ func (p *Pool) calm() bool {
 
 func (p *Pool) calmLocked() bool { return p.starts == 0 && len(p.waiting) == 0 && p.busyNow == 0 }
 
-// snapshots reports whether v's instances may come of a snapshot.
+// snapshots reports whether v's instances may come of a snapshot. Those of web
+// servers don't: nobody could tell such a program to make its random numbers anew.
 func (p *Pool) snapshots(v *function.Version) bool {
-	return p.saves.driver != nil && v.Snapshot != function.SnapshotOff
+	return p.saves.driver != nil && v.Snapshot != function.SnapshotOff && v.Web == nil
 }
 
 // Expect says that starts of v may come: a sandbox that a snapshot of it can be

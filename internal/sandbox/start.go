@@ -76,6 +76,9 @@ func (i *Instance) awaitReady(ctx context.Context, began time.Time, limit time.D
 	}
 	i.stdout.SetReadDeadline(time.Time{})
 	i.logs.drain()
+	if i.Version.Web != nil {
+		return i.serveWeb(f.Header)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package gvisor
 import (
 	"context"
 	"fmt"
+	"net"
 	_ "unsafe" // for go:linkname
 
 	"gvisor.dev/gvisor/pkg/urpc"
@@ -18,6 +19,10 @@ type Network interface {
 	// that has an address and a default route. The sandbox takes both over.
 	// release undoes all of it; it is called once, after the sandbox's end.
 	Attach(ctx context.Context, id string) (netnsPath string, release func() error, err error)
+
+	// Dial opens a TCP connection to a port of the sandbox whose namespace is at
+	// netnsPath. Only the node can do so.
+	Dial(ctx context.Context, netnsPath string, port int) (net.Conn, error)
 
 	// Sweep removes what an earlier node on the same data directory left.
 	Sweep(ctx context.Context) error

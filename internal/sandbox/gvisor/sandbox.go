@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -62,6 +63,7 @@ type Sandbox struct {
 
 	pid   int
 	pidfd *os.File // nil on a kernel without
+	netns string   // "" without a network
 	done  chan struct{}
 	exit  sandbox.Exit // set before done is closed
 	boost *time.Timer
@@ -76,7 +78,18 @@ type Sandbox struct {
 	closeErr  error
 }
 
-var _ sandbox.Sandbox = (*Sandbox)(nil)
+var (
+	_ sandbox.Sandbox = (*Sandbox)(nil)
+	_ sandbox.Dialer  = (*Sandbox)(nil)
+)
+
+// Dial implements sandbox.Dialer.
+func (s *Sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
+	if s.netns == "" {
+		return nil, errs.Newf(errs.Unsupported, "sandbox %s has no network", s.spec.ID)
+	}
+	return s.d.cfg.Network.Dial(ctx, s.netns, port)
+}
 
 // create boots a Sentry, which then waits for Start.
 func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *Sandbox, err error) {
@@ -105,6 +118,7 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 			return nil, err
 		}
 	}
+	s.netns = netns
 	s.oci = ociSpec(spec, img, netns)
 	ready, err := s.spawn(img, netns)
 	if ready != nil {

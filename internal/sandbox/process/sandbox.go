@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -45,7 +47,10 @@ type Sandbox struct {
 	closeErr  error
 }
 
-var _ sandbox.Sandbox = (*Sandbox)(nil)
+var (
+	_ sandbox.Sandbox = (*Sandbox)(nil)
+	_ sandbox.Dialer  = (*Sandbox)(nil)
+)
 
 // open makes the sandbox's directory and link.
 func (s *Sandbox) open() error {
@@ -177,6 +182,12 @@ func (s *Sandbox) reap(cmd *exec.Cmd) {
 
 // Link implements sandbox.Sandbox.
 func (s *Sandbox) Link() (stdin, stdout, stderr *os.File) { return s.stdin, s.stdout, s.stderr }
+
+// Dial implements sandbox.Dialer: programs share the host's network.
+func (s *Sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+}
 
 // Pause implements sandbox.Sandbox.
 func (s *Sandbox) Pause(context.Context) error {

@@ -29,6 +29,10 @@ type Invoker interface {
 	Sync(ctx context.Context, r invoke.Request) (invoke.Result, error)
 	// Stream is Sync that passes the answer on while it is made.
 	Stream(ctx context.Context, r invoke.Request, w invoke.StreamWriter) (invoke.Result, error)
+	// ServesHTTP reports whether a function is a web server.
+	ServesHTTP(name, qualifier string) bool
+	// ServeWeb passes a request on to one; an error means that nothing was answered.
+	ServeWeb(w http.ResponseWriter, req *http.Request, r invoke.Request) error
 }
 
 // Options are what a Door is made of. All are required.
@@ -82,6 +86,10 @@ func (d *Door) ServeEndpoint(w http.ResponseWriter, r *http.Request, a endpoint.
 	if c := x.url.CORS; c != nil && endpoint.IsPreflight(r) {
 		c.Preflight(w.Header(), r)
 		w.WriteHeader(http.StatusOK)
+		return
+	}
+	if d.o.Invoker.ServesHTTP(x.url.Function, x.url.Qualifier) {
+		x.serveWeb(path)
 		return
 	}
 	x.serve(path)

@@ -53,6 +53,16 @@ func (i *invoker) Stream(_ context.Context, r invoke.Request, w invoke.StreamWri
 	return i.result, i.err
 }
 
+func (i *invoker) ServesHTTP(name, _ string) bool { return name == "site" }
+
+func (i *invoker) ServeWeb(w http.ResponseWriter, req *http.Request, r invoke.Request) error {
+	i.got = r
+	if i.err == nil {
+		io.WriteString(w, "web "+req.Method+" "+req.URL.RequestURI())
+	}
+	return i.err
+}
+
 type rig struct {
 	*Door
 	invoker *invoker

@@ -314,11 +314,12 @@ func TestRuntimeAPITakesInitErrors(t *testing.T) {
 	a.want(a.do(c, "GET", "invocation/next", ""), 403, badState("InitError", "Ready"))
 }
 
-// TestRuntimeAPICollectsStreams sends answers as a stream, with and without an
-// error at its end.
-func TestRuntimeAPICollectsStreams(t *testing.T) {
+// TestRuntimeAPIPassesStreamsOn sends answers as a stream, with and without an
+// error at its end, and one that breaks off.
+func TestRuntimeAPIPassesStreamsOn(t *testing.T) {
 	i, a := runtimeAPI(t)
 	c := a.client()
+	next := make(chan struct{})
 	stream := func(trailer http.Header, pieces ...string) chan answer {
 		r, w := io.Pipe()
 		req, err := http.NewRequest("POST", a.base+"invocation/"+testCall+"/response", r)
@@ -326,10 +327,14 @@ func TestRuntimeAPICollectsStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Lambda-Runtime-Function-Response-Mode", "streaming")
+		req.Header.Set("Content-Type", "text/plain")
 		req.Trailer = trailer
 		go func() {
 			for _, p := range pieces {
-				io.WriteString(w, p)
+				if _, err := io.WriteString(w, p); err != nil {
+					t.Error(err)
+				}
+				<-next // only the part's arrival lets the code go on
 			}
 			w.Close()
 		}()
@@ -341,8 +346,28 @@ func TestRuntimeAPICollectsStreams(t *testing.T) {
 	i.ready()
 	i.send(sandbox.Call{})
 	<-call
-	sent := stream(nil, "one ", "two ", strings.Repeat("3", 100_000))
-	i.want(i.frame(), "one two "+strings.Repeat("3", 100_000))
+	sent := stream(nil, "one ", "two ", strings.Repeat("3", 2*testLimit))
+	if f := i.frame(); f.Kind != sandbox.FrameHead || string(f.Header) != "Content-Type: text/plain\r\n" {
+		t.Errorf("frame of kind %d, header %q, instead of a head", f.Kind, f.Header)
+	}
+	for _, want := range []string{"one ", "two "} {
+		if f := i.frame(); f.Kind != sandbox.FrameChunk || string(f.Body) != want {
+			t.Errorf("frame of kind %d, body %q, want the part %q", f.Kind, f.Body, want)
+		}
+		next <- struct{}{}
+	}
+	left := 2 * testLimit
+	for left > 0 {
+		f := i.frame()
+		if f.Kind != sandbox.FrameChunk {
+			t.Fatalf("frame of kind %d within a part", f.Kind)
+		}
+		left -= len(f.Body)
+	}
+	next <- struct{}{}
+	if f := i.frame(); f.Kind != sandbox.FrameEnd || len(f.Header) != 0 {
+		t.Errorf("frame of kind %d, header %q, instead of the end", f.Kind, f.Header)
+	}
 	a.want(<-sent, 202, okBody)
 
 	call = a.next(c)
@@ -352,7 +377,12 @@ func TestRuntimeAPICollectsStreams(t *testing.T) {
 		"Lambda-Runtime-Function-Error-Type": {"Runtime.Midway"},
 		"Lambda-Runtime-Function-Error-Body": {base64.StdEncoding.EncodeToString([]byte(`{"errorMessage":"halfway"}`))},
 	}, "part")
-	i.wantError(i.frame(), sandbox.FrameFailure, "Runtime.Midway", map[string]any{"errorMessage": "halfway"})
+	next <- struct{}{}
+	s := i.stream()
+	if s.body != "part" {
+		t.Errorf("body %q", s.body)
+	}
+	i.wantError(s.end, sandbox.FrameEnd, "Runtime.Midway", map[string]any{"errorMessage": "halfway"})
 	a.want(<-sent, 202, okBody)
 
 	call = a.next(c)
@@ -363,6 +393,20 @@ func TestRuntimeAPICollectsStreams(t *testing.T) {
 	if f := i.frame(); f.Kind != sandbox.FrameFailure || string(f.Header) != "Error-Type: Runtime.InvalidResponseModeHeader\r\n" {
 		t.Errorf("frame of kind %d, header %q", f.Kind, f.Header)
 	}
+
+	call = a.next(c)
+	i.send(sandbox.Call{})
+	<-call
+	raw, err := net.Dial("tcp", a.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(raw, "POST /2018-06-01/runtime/invocation/"+testCall+"/response HTTP/1.1\r\nHost: x\r\n"+
+		"Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")
+	i.frame() // the head
+	i.frame() // the part
+	raw.Close()
+	i.wantError(i.frame(), sandbox.FrameEnd, "Runtime.TruncatedResponse", nil)
 }
 
 func TestRuntimeAPIServesSeveralConnections(t *testing.T) {

@@ -74,7 +74,9 @@ func New(cfg Config) (*Guest, error) {
 func Files(family runtimes.Family) map[string][]byte {
 	switch family {
 	case runtimes.Python:
-		return python.Files()
+		files := python.Files()
+		files[agentName] = Agent()
+		return files
 	case runtimes.Node:
 		files := node.Files()
 		files[agentName] = Agent()
@@ -96,11 +98,13 @@ func (g *Guest) Process(v *function.Version, b sandbox.Birth, p sandbox.Paths) (
 	agent := p.Runtime + "/" + agentName
 	program := p.Lang + "/bin/" + r.Command
 	var args []string
-	switch r.Family {
-	case runtimes.Python:
+	switch {
+	case v.Web != nil:
+		args = webServer(agent, v.Web, p)
+	case r.Family == runtimes.Python:
 		// -B: the code is read-only, or shared by instances where it is not.
 		args = []string{program, "-B", p.Runtime + "/" + python.Name, limit}
-	case runtimes.Node:
+	case r.Family == runtimes.Node:
 		// The heap's limits are the ones that Lambda gives to V8.
 		args = []string{
 			agent, "exec", program, "--expose-gc", "--max-http-header-size=81920",
@@ -133,6 +137,18 @@ func (g *Guest) Fresh(v *function.Version, b sandbox.Birth) []string {
 		"AWS_LAMBDA_INITIALIZATION_TYPE=" + initialization(b),
 		"AWS_LAMBDA_LOG_STREAM_NAME=" + LogStream(v.Version, b.ID),
 	}
+}
+
+// webServer returns the command of the agent that runs a web server.
+func webServer(agent string, w *function.Web, p sandbox.Paths) []string {
+	port, ready := w.Port, w.Ready
+	if p.Root != "" {
+		port = 0 // instances share the host's network
+	}
+	if ready == "" {
+		ready = "-"
+	}
+	return append([]string{agent, "web", strconv.Itoa(port), ready}, w.Command...)
 }
 
 // Header appends what Lambda's Runtime API answers on "next": one line per

@@ -102,6 +102,8 @@ func broken(vs function.Violations) error {
 // brokenBehind words a rule that Lambda's validator doesn't know, or is nil.
 func brokenBehind(v function.Violation) error {
 	switch {
+	case v.Field == function.FieldWeb:
+		return invalid("The settings of a web server, which are the environment variables %s, %s, PORT and %s…, are not valid: %s.", envWebCommand, envWebConcurrency, adapterPrefix, v)
 	case v.Rule == function.Required:
 		return invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
 	case v.Rule == function.TotalSize:

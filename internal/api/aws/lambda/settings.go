@@ -180,6 +180,7 @@ func (s *settings) apply(c *function.Config) {
 	if s.snapStart != nil {
 		c.Snapshot = snapshotOf(s.snapStart)
 	}
+	c.Web = webOf(c)
 }
 
 // snapshotOf takes SnapStart as the owner's wish for or against snapshots. Who

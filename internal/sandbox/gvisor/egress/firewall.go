@@ -38,6 +38,7 @@ func (h *host) install(r rules) error {
 		return err
 	}
 	r.input(c, t, no)
+	r.output(c, t, no)
 	r.translate(c, t)
 	r.lead(c, t)
 	if err := c.Flush(); err != nil {
@@ -146,11 +147,26 @@ func refuse(c *nftables.Conn, t *nftables.Table) *nftables.Chain {
 func (r rules) input(c *nftables.Conn, t *nftables.Table, no *nftables.Chain) {
 	ch := base(c, t, "input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 	add := adder(c, ch)
+	// Answers on connections that the node opened.
 	add(fromIf(r.prefix), inState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
 	for _, s := range r.policy.Host {
 		add(fromIf(r.prefix), toNet(netip.PrefixFrom(s.Addr(), 32)), toPort(unix.IPPROTO_TCP, s.Port()), verdict(expr.VerdictAccept))
 	}
 	add(fromIf(r.prefix), jump(no.Name))
+}
+
+// nodeMark is on the packets of connections that the node opens to sandboxes. Who
+// may set it may change these rules as well.
+const nodeMark = 0x6d66
+
+// output judges what the host itself sends to sandboxes: answers, and what the
+// node opens. No other program of the host reaches one.
+func (r rules) output(c *nftables.Conn, t *nftables.Table, no *nftables.Chain) {
+	ch := base(c, t, "output", nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityFilter)
+	add := adder(c, ch)
+	add(toIf(r.prefix), inState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
+	add(toIf(r.prefix), marked(nodeMark), verdict(expr.VerdictAccept))
+	add(toIf(r.prefix), jump(no.Name))
 }
 
 // translate gives what leaves the host the host's own address.
@@ -242,6 +258,14 @@ func toPort(proto byte, port uint16) []expr.Any {
 	return append(protocol(proto),
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)})
+}
+
+// meta mark m
+func marked(m uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(m)},
+	}
 }
 
 // ip saddr p

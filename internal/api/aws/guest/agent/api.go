@@ -12,8 +12,9 @@ type state string
 const (
 	started      state = "Started"
 	initFailed   state = "InitError"
-	ready        state = "Ready"   // waits in next
-	running      state = "Running" // has a call
+	ready        state = "Ready"     // waits in next
+	running      state = "Running"   // has a call
+	streaming    state = "Streaming" // sends its answer in parts
 	responseSent state = "RuntimeResponseSentState"
 )
 
@@ -86,6 +87,8 @@ func (a *api) next(c *conn) (*reply, outcome) {
 	switch a.state {
 	case initFailed:
 		return a.refuse("Ready"), outcome{}
+	case streaming:
+		return a.refuse("Ready"), outcome{}
 	case running: // asked again: the same call once more, as AWS's emulator does
 		return &reply{body: nextBody(&a.call)}, outcome{}
 	}
@@ -153,14 +156,45 @@ func (a *api) response(id string, r *request) (*reply, outcome) {
 			outcome{frameFailure, errorTypeHeader("Runtime.InvalidResponseModeHeader"), nil}
 	case r.tooLarge:
 		return a.tooLarge()
-	case r.mode == "streaming" && r.errorType != "": // failed midway: the trailer says how
-		body, err := base64.StdEncoding.DecodeString(r.errorBody)
-		if err != nil {
-			body = errorDocument(r.errorType, "the error body in the trailer is not base64")
-		}
-		return accepted, outcome{frameFailure, errorTypeHeader(r.errorType), body}
 	}
 	return accepted, outcome{kind: frameResponse, body: r.body}
+}
+
+// opens reports whether r, whose head is there, begins a streamed answer, and
+// says so to the host.
+func (a *api) opens(r *request) (outcome, bool) {
+	id, ok := strings.CutPrefix(r.path, apiPrefix+"invocation/")
+	id, ok2 := strings.CutSuffix(id, "/response")
+	if r.mode != "streaming" || r.method != "POST" || !ok || !ok2 || a.state != running || id != a.callID {
+		return outcome{}, false
+	}
+	a.state = streaming
+	kind := r.contentType
+	if kind == "" {
+		kind = "application/octet-stream"
+	}
+	return outcome{kind: frameHead, header: "Content-Type: " + kind + "\r\n"}, true
+}
+
+// closes ends the streamed answer of r. One that failed midway says how in its
+// trailers.
+func (a *api) closes(r *request) outcome {
+	a.state = responseSent
+	if r.errorType == "" {
+		return outcome{kind: frameEnd}
+	}
+	body, err := base64.StdEncoding.DecodeString(r.errorBody)
+	if err != nil {
+		body = errorDocument(r.errorType, "the error body in the trailer is not base64")
+	}
+	return outcome{frameEnd, errorTypeHeader(r.errorType), body}
+}
+
+// breaks ends a streamed answer whose connection closed before its end.
+func (a *api) breaks() outcome {
+	a.state = responseSent
+	const typ = "Runtime.TruncatedResponse"
+	return outcome{frameEnd, errorTypeHeader(typ), errorDocument(typ, "the runtime closed its connection within a streamed answer")}
 }
 
 func (a *api) failure(id string, r *request) (*reply, outcome) {

@@ -35,6 +35,12 @@ func start(env []string, addr string) (pid int, words string) {
 	if path == "" {
 		return 0, "Couldn't find valid bootstrap(s): [" + strings.Join(candidates, " ") + "]"
 	}
+	return spawn(path, []string{path}, task, own)
+}
+
+// spawn runs the function's program as a child with nothing to read, whose output
+// is the log.
+func spawn(path string, args []string, dir string, env []string) (pid int, words string) {
 	null, err := syscall.Open("/dev/null", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, "open /dev/null: " + err.Error()
@@ -44,8 +50,8 @@ func start(env []string, addr string) (pid int, words string) {
 	// them to whoever that is.
 	const setChildSubreaper = 36
 	syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0)
-	pid, err = syscall.ForkExec(path, []string{path}, &syscall.ProcAttr{
-		Dir: task, Env: own, Files: []uintptr{uintptr(null), 2, 2},
+	pid, err = syscall.ForkExec(path, args, &syscall.ProcAttr{
+		Dir: dir, Env: env, Files: []uintptr{uintptr(null), 2, 2},
 	})
 	if err != nil {
 		return 0, "fork/exec " + path + ": " + err.Error()

@@ -31,6 +31,7 @@ type request struct {
 	errorType    string // Lambda-Runtime-Function-Error-Type, from header or trailer
 	mode         string // Lambda-Runtime-Function-Response-Mode
 	errorBody    string // Lambda-Runtime-Function-Error-Body, from the trailer
+	contentType  string
 	body         []byte // valid until the parser's next reset
 	tooLarge     bool   // the body was over the limit and has been dropped
 }
@@ -53,6 +54,7 @@ type parser struct {
 	in    []byte // received and not yet consumed
 	phase phase
 	left  int64 // bytes of the body, or of its chunk, still to come
+	flows bool  // the body is taken away as it comes: no limit holds for it
 	body  []byte
 	req   request
 }
@@ -123,6 +125,7 @@ func (p *parser) head() (more bool, err *httpError) {
 		return false, err
 	}
 	p.consume(end + 4)
+	p.flows = p.req.mode == "streaming"
 	switch {
 	case chunked:
 		p.phase = inChunkSize
@@ -206,6 +209,8 @@ func (p *parser) note(name, value []byte) {
 		p.req.mode = string(value)
 	case equalFold(name, "lambda-runtime-function-error-body"):
 		p.req.errorBody = string(value)
+	case equalFold(name, "content-type"):
+		p.req.contentType = string(value)
 	}
 }
 
@@ -232,7 +237,7 @@ func (p *parser) chunkSize() (more bool, err *httpError) {
 
 func (p *parser) take() (more bool) {
 	n := min(p.left, int64(len(p.in)))
-	if p.req.tooLarge || int64(len(p.body))+n > int64(p.limit) {
+	if p.req.tooLarge || !p.flows && int64(len(p.body))+n > int64(p.limit) {
 		p.req.tooLarge, p.body = true, nil
 	} else {
 		p.body = append(p.body, p.in[:n]...)
@@ -296,7 +301,7 @@ func (p *parser) consume(n int) {
 // reserve makes room for a body whose length is known, so that it is not copied
 // as it grows. What a client announces is believed up to the limit only.
 func (p *parser) reserve(n int64) {
-	if n <= int64(p.limit) && n > int64(cap(p.body)) {
+	if !p.flows && n <= int64(p.limit) && n > int64(cap(p.body)) {
 		p.body = make([]byte, 0, n)
 	}
 }

@@ -14,6 +14,9 @@ const (
 	frameInitError = 17
 	frameResponse  = 18
 	frameFailure   = 19
+	frameHead      = 20
+	frameChunk     = 21
+	frameEnd       = 22
 
 	framePrefix = 8
 )

@@ -12,6 +12,7 @@ func TestFrameKindsAreTheContracts(t *testing.T) {
 	for ours, theirs := range map[byte]sandbox.FrameKind{
 		frameInvoke: sandbox.FrameInvoke, frameShutdown: sandbox.FrameShutdown, frameReady: sandbox.FrameReady,
 		frameInitError: sandbox.FrameInitError, frameResponse: sandbox.FrameResponse, frameFailure: sandbox.FrameFailure,
+		frameHead: sandbox.FrameHead, frameChunk: sandbox.FrameChunk, frameEnd: sandbox.FrameEnd,
 	} {
 		if ours != byte(theirs) {
 			t.Errorf("kind %d is %d in package sandbox", ours, theirs)

@@ -12,6 +12,7 @@
 //
 //	agent serve PORT LIMIT       run LAMBDA_TASK_ROOT/bootstrap or /opt/bootstrap
 //	agent exec PROGRAM [ARG]...  become PROGRAM, with the link on 3 and 4
+//	agent web PORT PATH COMMAND [ARG]...  run a program that serves HTTP by itself
 //
 // PORT 0 takes any free port. LIMIT is the most bytes that an answer may have.
 // exec is for language runtimes that speak frames themselves and can't move
@@ -33,8 +34,15 @@ func main() {
 	if len(os.Args) >= 3 && os.Args[1] == "exec" {
 		fatal("exec "+os.Args[2], become(os.Args[2:]))
 	}
+	if len(os.Args) >= 5 && os.Args[1] == "web" {
+		port, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			fatal("port", err)
+		}
+		serveWeb(port, os.Args[3], os.Args[4:])
+	}
 	if len(os.Args) != 4 || os.Args[1] != "serve" {
-		fatal("usage: agent serve PORT LIMIT | agent exec PROGRAM [ARG]...", nil)
+		fatal("usage: agent serve PORT LIMIT | agent web PORT PATH COMMAND [ARG]... | agent exec PROGRAM [ARG]...", nil)
 	}
 	port, err := strconv.Atoi(os.Args[2])
 	if err != nil {

@@ -29,6 +29,7 @@ type conn struct {
 	parser parser
 	told   bool // has been sent 100 Continue for this request
 	last   bool // ends with the next answer
+	flows  bool // its request is a streamed answer
 	closed bool
 }
 
@@ -162,8 +163,7 @@ func (s *server) drop(c *conn) {
 func (s *server) readable(c *conn) error {
 	n, err := read(c.fd, s.rbuf)
 	if err != nil || n <= 0 {
-		s.drop(c)
-		return nil
+		return s.lose(c)
 	}
 	data := s.rbuf[:n]
 	for !c.closed {
@@ -171,7 +171,10 @@ func (s *server) readable(c *conn) error {
 		if herr != nil {
 			c.last = true
 			s.reply(c, &reply{herr.status, errorDocument("InvalidRequest", herr.words)})
-			return nil
+			return s.lose(c)
+		}
+		if err := s.pass(c); err != nil {
+			return err
 		}
 		if !done {
 			if c.parser.req.expect && !c.told && c.parser.awaitsBody() {
@@ -188,11 +191,54 @@ func (s *server) readable(c *conn) error {
 	return nil
 }
 
+// lose drops a connection, and with it a streamed answer that was not complete.
+func (s *server) lose(c *conn) error {
+	s.drop(c)
+	if !c.flows {
+		return nil
+	}
+	c.flows = false
+	out := s.api.breaks()
+	return s.link.send(out.kind, out.header, out.body)
+}
+
+// pass hands on what has come of a streamed answer. It may wait for the host,
+// and so make the runtime wait.
+func (s *server) pass(c *conn) error {
+	p := &c.parser
+	if !p.flows || p.phase == inHead {
+		return nil
+	}
+	if !c.flows {
+		out, ok := s.api.opens(&p.req)
+		if !ok {
+			p.flows = false // an answer that nobody waits for: keep to the limit
+			return nil
+		}
+		c.flows = true
+		if err := s.link.send(out.kind, out.header, out.body); err != nil {
+			return err
+		}
+	}
+	if len(p.body) == 0 {
+		return nil
+	}
+	err := s.link.send(frameChunk, "", p.body)
+	p.body = p.body[:0]
+	return err
+}
+
 // serve answers the complete request of c. What it tells the host goes out
 // first: once the client has its answer it may exit, and the agent with it.
 func (s *server) serve(c *conn) error {
 	r := &c.parser.req
-	rep, out := s.api.handle(c, r)
+	rep, out := accepted, outcome{}
+	if c.flows {
+		c.flows = false
+		out = s.api.closes(r)
+	} else {
+		rep, out = s.api.handle(c, r)
+	}
 	if out.kind != 0 {
 		if err := s.link.send(out.kind, out.header, out.body); err != nil {
 			return err

@@ -1,0 +1,261 @@
+package invoke
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/function"
+	"github.com/mayfly-dev/mayfly/internal/meter"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
+)
+
+// ServesHTTP reports whether a version is a web server, which takes requests as
+// they are: see ServeWeb.
+func (n *Invoker) ServesHTTP(name, qualifier string) bool {
+	v, err := n.cfg.Functions.Lookup(name, qualifier)
+	return err == nil && v.Web != nil
+}
+
+// ServeWeb passes an HTTP request on to a function that is a web server, and its
+// answer back while it is made; protocols that begin with an upgrade, such as
+// WebSocket, pass too. The path of req's URL is the one that the server sees. The
+// function's time limit holds for the whole exchange. Of r only Function,
+// Qualifier and RequestID are used. An error means that nothing was answered; its
+// kinds are those of Sync, and Invalid for what is no web server.
+func (n *Invoker) ServeWeb(w http.ResponseWriter, req *http.Request, r Request) error {
+	v, err := n.cfg.Functions.Lookup(r.Function, r.Qualifier)
+	if err != nil {
+		return err
+	}
+	if v.Web == nil {
+		return errs.Newf(errs.Invalid, "%s is not a web server", r.Function)
+	}
+	failed, err := n.onWeb(req.Context(), v, r, 0, func(ctx context.Context, inst *sandbox.Instance, rec *meter.Record) {
+		x := &webExchange{ResponseWriter: w, ctx: ctx, rec: rec}
+		defer x.judge() // also when the proxy panics, as it does for an answer that broke off
+		n.proxy(inst, x).ServeHTTP(x, req.WithContext(ctx))
+		x.whole = true
+	})
+	if failed != nil && err == nil {
+		http.Error(w, "Internal Server Error", http.StatusBadGateway)
+	}
+	return err
+}
+
+// onWeb runs do for one request on an instance of a web server and accounts for
+// it. For an init that failed it returns the call's result.
+func (n *Invoker) onWeb(ctx context.Context, v *function.Version, r Request, attempt int, do func(context.Context, *sandbox.Instance, *meter.Record)) (failed *Result, err error) {
+	own, only, rest := n.cfg.Functions.Shares(r.Function)
+	inOwn, err := n.admission.enter(r.Function, own, only, rest)
+	if err != nil {
+		return nil, err
+	}
+	defer n.admission.leave(r.Function, inOwn)
+	began := time.Now()
+	inst, err := n.cfg.Pool.Acquire(ctx, v)
+	var initErr *sandbox.InitError
+	if errors.As(err, &initErr) {
+		res, err := n.initFailed(v, r, attempt, began, initErr)
+		return &res, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer n.cfg.Pool.Release(inst)
+	rec := n.record(v, r, attempt)
+	rec.Instance = inst.ID
+	rec.Phases.Queue = rec.Start.Sub(began)
+	if times, fresh := inst.Begin(); fresh {
+		rec.Init = times.Init
+		rec.Phases.Sandbox, rec.Phases.Init = times.Sandbox, times.Init
+		rec.Phases.Queue = max(0, rec.Phases.Queue-times.Sandbox-times.Init)
+	}
+	defer func() {
+		if bad := n.settleWeb(inst, &rec); bad != nil {
+			n.cfg.Log.Error("a request to a web server could not be accounted for", "request", rec.RequestID, "err", bad)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
+	defer cancel()
+	do(ctx, inst, &rec)
+	return nil, nil
+}
+
+// settleWeb accounts for a request. The time that an instance has requests is
+// billed once, to the request that is the next to end.
+func (n *Invoker) settleWeb(inst *sandbox.Instance, rec *meter.Record) error {
+	rec.Duration = time.Since(rec.Start)
+	var busy time.Duration
+	busy, rec.PeakBytes = inst.End()
+	rec.Billed = meter.Billed(busy, rec.Init)
+	log := n.openLog(inst.Version, inst.ID, rec.RequestID)
+	status := ""
+	switch rec.Outcome {
+	case meter.TimedOut:
+		_, status = outcome(sandbox.TimedOut)
+	case meter.Canceled:
+		_, status = outcome(sandbox.Canceled)
+	case meter.Crashed:
+		_, status = outcome(sandbox.Exited)
+	}
+	if err := errors.Join(log.start(), log.finish(rec, status, int(rec.Streamed))); err != nil {
+		return err
+	}
+	return n.cfg.Meter.Add(*rec)
+}
+
+// webExchange is the answer to one request, as it passes through.
+type webExchange struct {
+	http.ResponseWriter
+	ctx    context.Context
+	rec    *meter.Record
+	status int
+	whole  bool
+}
+
+// Unwrap gives an http.ResponseController what flushes and hijacks.
+func (x *webExchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (x *webExchange) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		x.status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (x *webExchange) Write(p []byte) (int, error) {
+	n, err := x.ResponseWriter.Write(p)
+	x.rec.Streamed += int64(n)
+	return n, err
+}
+
+// fail answers for a server that did not.
+func (x *webExchange) fail(err error) {
+	switch {
+	case errors.Is(x.ctx.Err(), context.DeadlineExceeded):
+		x.rec.Outcome, x.rec.ErrorType = meter.TimedOut, "Sandbox.Timedout"
+		http.Error(x.ResponseWriter, "Gateway Timeout", http.StatusGatewayTimeout)
+	case x.ctx.Err() != nil:
+		x.rec.Outcome, x.rec.ErrorType = meter.Canceled, "Sandbox.Canceled"
+	default:
+		x.rec.Outcome, x.rec.ErrorType = meter.Crashed, "Web.NoAnswer"
+		http.Error(x.ResponseWriter, "Bad Gateway", http.StatusBadGateway)
+	}
+}
+
+// judge notes how the exchange ended.
+func (x *webExchange) judge() {
+	switch {
+	case x.rec.Outcome != meter.OK:
+	case errors.Is(x.ctx.Err(), context.DeadlineExceeded):
+		x.rec.Outcome, x.rec.ErrorType = meter.TimedOut, "Sandbox.Timedout"
+	case x.ctx.Err() != nil && !x.whole:
+		x.rec.Outcome, x.rec.ErrorType = meter.Canceled, "Sandbox.Canceled"
+	case !x.whole:
+		x.rec.Outcome, x.rec.ErrorType = meter.Crashed, "Web.AnswerBrokeOff"
+	case x.status >= 500:
+		x.rec.Outcome, x.rec.ErrorType = meter.Failed, "Web.Status"+strconv.Itoa(x.status)
+	}
+}
+
+// proxy returns what passes one request on to inst.
+func (n *Invoker) proxy(inst *sandbox.Instance, x *webExchange) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", "function"
+			r.Out.Host = r.In.Host
+			r.SetXForwarded()
+		},
+		Transport:     inst.Transport(),
+		FlushInterval: -1, // a part leaves when it was written
+		BufferPool:    &n.buffers,
+		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { x.fail(err) },
+		ErrorLog:      n.proxyLog,
+	}
+}
+
+// buffers are what answers are copied with.
+type buffers struct{ pool sync.Pool }
+
+const copyBuffer = 32 << 10
+
+// Get implements httputil.BufferPool.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, copyBuffer)
+}
+
+// Put implements httputil.BufferPool.
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
+
+// runWeb gives an event to a web server: a POST of the payload. Its answer's body
+// is the call's; a status of 500 or more is a function that failed.
+func (n *Invoker) runWeb(ctx context.Context, v *function.Version, r Request, attempt int, w StreamWriter) (Result, error) {
+	var res Result
+	failed, err := n.onWeb(ctx, v, r, attempt, func(ctx context.Context, inst *sandbox.Instance, rec *meter.Record) {
+		res = n.postEvent(ctx, inst, r, rec, w)
+		res.Version = v.Version
+	})
+	if failed != nil {
+		return *failed, err
+	}
+	return res, err
+}
+
+// postEvent gives an event to inst.
+func (n *Invoker) postEvent(ctx context.Context, inst *sandbox.Instance, r Request, rec *meter.Record, w StreamWriter) Result {
+	x := &webExchange{ctx: ctx, rec: rec}
+	body, err := x.post(inst, r, w)
+	x.whole = err == nil
+	x.judge()
+	switch {
+	case err != nil:
+		return Result{FunctionError: Unhandled, Payload: fmt.Appendf(nil, `{"errorType":%q,"errorMessage":%q}`, rec.ErrorType, err.Error())}
+	case rec.Outcome != meter.OK:
+		return Result{FunctionError: Unhandled, Payload: body}
+	}
+	return Result{Payload: body}
+}
+
+// post sends the event. A good answer goes to w while it comes, unless w is nil.
+func (x *webExchange) post(inst *sandbox.Instance, r Request, w StreamWriter) ([]byte, error) {
+	req, err := http.NewRequestWithContext(x.ctx, http.MethodPost, "http://function"+inst.Version.Web.Events, bytes.NewReader(r.Payload))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Request-Id", r.RequestID)
+	a, err := inst.Transport().RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Body.Close()
+	x.status = a.StatusCode
+	if w == nil || a.StatusCode >= 500 {
+		body, err := io.ReadAll(io.LimitReader(a.Body, MaxAnswer+1))
+		if len(body) > MaxAnswer {
+			return nil, fmt.Errorf("the answer is over the limit of %d bytes", MaxAnswer)
+		}
+		return body, err
+	}
+	if err := w.Begin(a.Header.Get("Content-Type")); err != nil {
+		return nil, err
+	}
+	c := &counter{StreamWriter: w}
+	_, err = io.Copy(c, a.Body)
+	x.rec.Streamed = c.bytes
+	return nil, err
+}
