@@ -39,21 +39,38 @@ func (n *Invoker) ServeWeb(w http.ResponseWriter, req *http.Request, r Request) 
 	if v.Web == nil {
 		return errs.Newf(errs.Invalid, "%s is not a web server", r.Function)
 	}
-	failed, err := n.onWeb(req.Context(), v, r, 0, func(ctx context.Context, inst *sandbox.Instance, rec *meter.Record) {
-		x := &webExchange{ResponseWriter: w, ctx: ctx, rec: rec}
-		defer x.judge() // also when the proxy panics, as it does for an answer that broke off
-		n.proxy(inst, x).ServeHTTP(x, req.WithContext(ctx))
-		x.whole = true
-	})
-	if failed != nil && err == nil {
-		http.Error(w, "Internal Server Error", http.StatusBadGateway)
+	body := io.NopCloser(req.Body) // a transport closes it even when it can't reach the server
+	for try := 1; ; try++ {
+		var x *webExchange
+		failed, err := n.onWeb(req.Context(), v, r, 0, func(ctx context.Context, inst *sandbox.Instance, rec *meter.Record) bool {
+			x = &webExchange{ResponseWriter: w, ctx: ctx, rec: rec, last: try == webTries}
+			defer x.judge() // also when the proxy panics, as it does for an answer that broke off
+			out := req.WithContext(ctx)
+			if req.ContentLength != 0 {
+				out.Body = body
+			}
+			n.proxy(inst, x).ServeHTTP(x, out)
+			x.whole = true
+			return !x.unreached
+		})
+		switch {
+		case failed != nil && err == nil:
+			http.Error(w, "Internal Server Error", http.StatusBadGateway)
+		case err == nil && x.unreached:
+			continue
+		}
+		return err
 	}
-	return err
 }
 
+// webTries is how many instances are tried for a request: one that has just ended
+// may be found out by the attempt to reach it.
+const webTries = 3
+
 // onWeb runs do for one request on an instance of a web server and accounts for
-// it. For an init that failed it returns the call's result.
-func (n *Invoker) onWeb(ctx context.Context, v *function.Version, r Request, attempt int, do func(context.Context, *sandbox.Instance, *meter.Record)) (failed *Result, err error) {
+// it, unless do reports that the server could not be reached. For an init that
+// failed it returns the call's result.
+func (n *Invoker) onWeb(ctx context.Context, v *function.Version, r Request, attempt int, do func(context.Context, *sandbox.Instance, *meter.Record) (reached bool)) (failed *Result, err error) {
 	own, only, rest := n.cfg.Functions.Shares(r.Function)
 	inOwn, err := n.admission.enter(r.Function, own, only, rest)
 	if err != nil {
@@ -79,14 +96,20 @@ func (n *Invoker) onWeb(ctx context.Context, v *function.Version, r Request, att
 		rec.Phases.Sandbox, rec.Phases.Init = times.Sandbox, times.Init
 		rec.Phases.Queue = max(0, rec.Phases.Queue-times.Sandbox-times.Init)
 	}
+	reached := true
 	defer func() {
+		if !reached {
+			n.cfg.Pool.Abandon(inst)
+			inst.End()
+			return
+		}
 		if bad := n.settleWeb(inst, &rec); bad != nil {
 			n.cfg.Log.Error("a request to a web server could not be accounted for", "request", rec.RequestID, "err", bad)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
 	defer cancel()
-	do(ctx, inst, &rec)
+	reached = do(ctx, inst, &rec)
 	return nil, nil
 }
 
@@ -120,6 +143,9 @@ type webExchange struct {
 	rec    *meter.Record
 	status int
 	whole  bool
+
+	last      bool // no other instance is tried
+	unreached bool // another one is to be
 }
 
 // Unwrap gives an http.ResponseController what flushes and hijacks.
@@ -143,6 +169,8 @@ func (x *webExchange) Write(p []byte) (int, error) {
 // fail answers for a server that did not.
 func (x *webExchange) fail(err error) {
 	switch {
+	case !x.last && x.ctx.Err() == nil && errors.As(err, new(*sandbox.DialError)):
+		x.unreached = true
 	case errors.Is(x.ctx.Err(), context.DeadlineExceeded):
 		x.rec.Outcome, x.rec.ErrorType = meter.TimedOut, "Sandbox.Timedout"
 		http.Error(x.ResponseWriter, "Gateway Timeout", http.StatusGatewayTimeout)
@@ -205,29 +233,40 @@ func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
 // is the call's; a status of 500 or more is a function that failed.
 func (n *Invoker) runWeb(ctx context.Context, v *function.Version, r Request, attempt int, w StreamWriter) (Result, error) {
 	var res Result
-	failed, err := n.onWeb(ctx, v, r, attempt, func(ctx context.Context, inst *sandbox.Instance, rec *meter.Record) {
-		res = n.postEvent(ctx, inst, r, rec, w)
-		res.Version = v.Version
-	})
-	if failed != nil {
-		return *failed, err
+	for try := 1; ; try++ {
+		reached := true
+		failed, err := n.onWeb(ctx, v, r, attempt, func(ctx context.Context, inst *sandbox.Instance, rec *meter.Record) bool {
+			res, reached = n.postEvent(ctx, inst, r, rec, w, try == webTries)
+			return reached
+		})
+		switch {
+		case failed != nil:
+			return *failed, err
+		case err == nil && !reached:
+			continue
+		}
+		return res, err
 	}
-	return res, err
 }
 
-// postEvent gives an event to inst.
-func (n *Invoker) postEvent(ctx context.Context, inst *sandbox.Instance, r Request, rec *meter.Record, w StreamWriter) Result {
+// postEvent gives an event to inst. On the last try it takes a server that can't be
+// reached as one that failed.
+func (n *Invoker) postEvent(ctx context.Context, inst *sandbox.Instance, r Request, rec *meter.Record, w StreamWriter, last bool) (res Result, reached bool) {
 	x := &webExchange{ctx: ctx, rec: rec}
 	body, err := x.post(inst, r, w)
+	if !last && ctx.Err() == nil && errors.As(err, new(*sandbox.DialError)) {
+		return Result{}, false
+	}
 	x.whole = err == nil
 	x.judge()
-	switch {
-	case err != nil:
-		return Result{FunctionError: Unhandled, Payload: fmt.Appendf(nil, `{"errorType":%q,"errorMessage":%q}`, rec.ErrorType, err.Error())}
-	case rec.Outcome != meter.OK:
-		return Result{FunctionError: Unhandled, Payload: body}
+	res = Result{Payload: body, Version: inst.Version.Version, Record: *rec}
+	if rec.Outcome != meter.OK {
+		res.FunctionError = Unhandled
 	}
-	return Result{Payload: body}
+	if err != nil {
+		res.Payload = fmt.Appendf(nil, `{"errorType":%q,"errorMessage":%q}`, rec.ErrorType, err.Error())
+	}
+	return res, true
 }
 
 // post sends the event. A good answer goes to w while it comes, unless w is nil.

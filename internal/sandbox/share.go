@@ -50,6 +50,15 @@ func (p *Pool) leave(i *Instance) (shared bool) {
 	return true
 }
 
+// Abandon lets no more calls into a shared instance, which can't be reached; it
+// ends with its last user.
+func (p *Pool) Abandon(i *Instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i.broken = true
+	i.group.close(i)
+}
+
 // close lets no more users in.
 func (g *group) close(i *Instance) {
 	if at := slices.Index(g.open, i); at >= 0 {

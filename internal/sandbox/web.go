@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"net/http"
@@ -52,11 +53,7 @@ func (i *Instance) serveWeb(ready []byte) error {
 	w := &webServer{fresh: true, conns: map[net.Conn]struct{}{}}
 	w.transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			c, err := d.Dial(ctx, port)
-			if err != nil {
-				return nil, err
-			}
-			return w.track(c, i.sb.Done())
+			return w.dial(ctx, d, port, i.sb.Done())
 		},
 		MaxIdleConnsPerHost: i.Version.Width(), IdleConnTimeout: idleConnection, DisableCompression: true,
 	}
@@ -68,19 +65,42 @@ func (i *Instance) serveWeb(ready []byte) error {
 	return nil
 }
 
-// track keeps c until it is closed.
-func (w *webServer) track(c net.Conn, done <-chan struct{}) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-done:
-		c.Close()
-		return nil, errs.Newf(errs.Unavailable, "the web server has ended")
-	default:
+// DialError says that a web server could not be reached: no part of the request
+// has been sent.
+type DialError struct{ err error }
+
+func (e *DialError) Error() string { return "the web server can't be reached: " + e.err.Error() }
+func (e *DialError) Unwrap() error { return e.err }
+
+var errEnded = errors.New("it has ended")
+
+// dial opens a connection, which is known until it is closed; done is the end of
+// the sandbox, which would not answer any more.
+func (w *webServer) dial(ctx context.Context, d Dialer, port int, done <-chan struct{}) (net.Conn, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-done:
+			cancel(errEnded)
+		case <-ctx.Done():
+		}
+	}()
+	c, err := d.Dial(ctx, port)
+	if err != nil {
+		return nil, &DialError{err}
 	}
 	t := &trackedConn{Conn: c, w: w}
+	w.mu.Lock()
 	w.conns[t] = struct{}{}
-	return t, nil
+	w.mu.Unlock()
+	select {
+	case <-done: // perhaps before cut could see it
+		t.Close()
+		return nil, &DialError{errEnded}
+	default:
+		return t, nil
+	}
 }
 
 // cut closes all connections.
