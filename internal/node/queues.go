@@ -49,5 +49,5 @@ func (n *Node) openTriggers(ctx context.Context) error {
 
 // queueDoor makes the door of the queues.
 func (n *Node) queueDoor() *wire.Service {
-	return sqs.New(sqs.Options{Region: n.cfg.Region, Account: n.cfg.Account, Queues: n.queues}).Service()
+	return sqs.New(sqs.Options{Region: n.cfg.Region, Account: n.cfg.Account, Queues: n.queues, Lineage: payload.Lineage}).Service()
 }

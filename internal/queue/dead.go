@@ -20,7 +20,6 @@ func (l *live) bury(es []*entry) {
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
 	defer cancel()
-	var err error
 	if dead == nil {
 		l.giveBack(es)
 		return
@@ -138,4 +137,29 @@ func (l *live) end(es []*entry) error {
 	l.forget(es)
 	l.signal(len(es))
 	return nil
+}
+
+// GiveUp ends messages that were received and that nobody should handle again:
+// they go to the dead-letter queue at once, or are deleted if there is none.
+// Handles that are not good any more are passed over.
+func (q *Queues) GiveUp(_ context.Context, name string, handles ...string) error {
+	l, err := q.live(name)
+	if err != nil {
+		return err
+	}
+	var es []*entry
+	l.mu.Lock()
+	dead := l.cfg.Dead != nil
+	for _, h := range handles {
+		if e, latest, err := l.find(h); err == nil && latest && e.state == out {
+			l.x.turn(e, busy)
+			es = append(es, e)
+		}
+	}
+	l.mu.Unlock()
+	if dead {
+		l.bury(es)
+		return nil
+	}
+	return l.end(es)
 }

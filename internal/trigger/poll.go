@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/event/pattern"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
 	"github.com/mayfly-dev/mayfly/internal/queue"
@@ -289,7 +290,7 @@ func (w *workers) handle(ctx context.Context, ds []received, hide time.Duration)
 		if !first { // the calls before took time of theirs
 			w.hold(ctx, ds, hide)
 		}
-		n, payload, err := w.payload(ds)
+		n, payload, err := w.payload(ds[:w.alike(ds)])
 		if err != nil {
 			w.failed(err.Error())
 			w.leave(ctx, ds[:n])
@@ -299,6 +300,30 @@ func (w *workers) handle(ctx context.Context, ds []received, hide time.Duration)
 		}
 		ds = ds[n:]
 	}
+}
+
+// alike returns how many of the first messages have in common that a call with
+// them would, or would not, be one pass too many of an endless loop.
+func (w *workers) alike(ds []received) int {
+	deep := func(d received) bool { return d.Lineage.Counts[w.m.Function.Name] >= invoke.MaxPasses }
+	n := 1
+	for n < len(ds) && deep(ds[n]) == deep(ds[0]) {
+		n++
+	}
+	return n
+}
+
+// lineage returns the passes of all messages together: the most of each function.
+func lineage(ds []received) (all event.Lineage) {
+	for _, d := range ds {
+		for f, n := range d.Lineage.Counts {
+			if all.Counts == nil {
+				all.Counts = map[string]int{}
+			}
+			all.Counts[f] = max(all.Counts[f], n)
+		}
+	}
+	return all
 }
 
 // payload returns the event for as many of the messages as it holds, and how many
@@ -322,10 +347,18 @@ func (w *workers) payload(ds []received) (n int, event []byte, err error) {
 // call runs the function once and settles the messages. It returns false if the
 // function could not run: then the messages are back, as if never received.
 func (w *workers) call(ctx context.Context, ds []received, payload []byte) bool {
-	res, err := w.t.o.Invoker.Sync(ctx, invoke.Request{
+	r := invoke.Request{
 		RequestID: uuid.NewString(), Function: w.m.Function.Name, Qualifier: w.m.Function.Qualifier, Payload: payload,
-	})
+		Lineage: lineage(ds),
+	}
+	if len(ds) == 1 {
+		r.TraceID = ds[0].TraceID
+	}
+	res, err := w.t.o.Invoker.Sync(ctx, r)
 	switch {
+	case err != nil && errs.Of(err).Reason == invoke.ReasonLoop:
+		w.failed(err.Error())
+		w.giveUp(ctx, ds)
 	case err != nil && errs.Is(err, errs.TooLarge):
 		w.failed(err.Error())
 		w.leave(ctx, ds)
@@ -422,6 +455,18 @@ func (w *workers) hold(ctx context.Context, ds []received, hide time.Duration) {
 	}
 	if _, err := w.t.o.Queues.Hide(context.WithoutCancel(ctx), w.m.Source.Name, hides...); err != nil {
 		w.t.o.Log.Warn("messages may be handled twice", "trigger", w.m.ID, "err", err)
+	}
+}
+
+// giveUp ends messages that go round in an endless loop.
+func (w *workers) giveUp(ctx context.Context, ds []received) {
+	var handles []string
+	for _, d := range ds {
+		handles = append(handles, d.Handle)
+	}
+	w.t.o.Log.Warn("messages that go round in an endless loop are ended", "trigger", w.m.ID, "function", w.m.Function.Name, "messages", len(ds))
+	if err := w.t.o.Queues.GiveUp(context.WithoutCancel(ctx), w.m.Source.Name, handles...); err != nil {
+		w.t.o.Log.Warn("messages of an endless loop come back", "trigger", w.m.ID, "err", err)
 	}
 }
 

@@ -39,8 +39,10 @@ type record struct {
 // functions are a registry and an invoker with one function, f, which is what the
 // test says.
 type functions struct {
-	timeout time.Duration
-	call    func([]record) (invoke.Result, error)
+	mu       sync.Mutex
+	lineages []event.Lineage // of the calls so far
+	timeout  time.Duration
+	call     func([]record) (invoke.Result, error)
 }
 
 func (f *functions) Lookup(name, _ string) (*function.Version, error) {
@@ -57,6 +59,12 @@ func (f *functions) Sync(_ context.Context, r invoke.Request) (invoke.Result, er
 	if err := json.Unmarshal(r.Payload, &e); err != nil {
 		panic(err)
 	}
+	if r.Lineage.Counts["f"] >= invoke.MaxPasses {
+		return invoke.Result{}, errs.Newf(errs.Denied, "an endless loop").WithReason(invoke.ReasonLoop)
+	}
+	f.mu.Lock()
+	f.lineages = append(f.lineages, r.Lineage)
+	f.mu.Unlock()
 	return f.call(e.Records)
 }
 
@@ -300,6 +308,34 @@ func TestRefusedCallsBurnNoReceives(t *testing.T) {
 	defer mu.Unlock()
 	if count != "1" || r.left("dead") != 0 {
 		t.Errorf("handled at receive %s with %d dead letters", count, r.left("dead"))
+	}
+}
+
+func TestEndlessLoopIsEndedAndHarmsNoOther(t *testing.T) {
+	var got seen
+	r := newRig(t, func(rs []record) (invoke.Result, error) { got.add(rs); return invoke.Result{}, nil })
+	r.queue("dead", nil)
+	r.queue("q", func(c *queue.Config) { c.Dead = &queue.DeadLetter{Queue: "dead", Receives: 5} })
+	r.queue("alone", nil)
+	deep := event.Lineage{Counts: map[string]int{"f": invoke.MaxPasses, "g": 3}}
+	for _, q := range []string{"q", "alone"} {
+		sent, err := r.queues.Send(t.Context(), q,
+			queue.Message{Body: "first", Lineage: event.Lineage{Counts: map[string]int{"g": 2}}},
+			queue.Message{Body: "round", Lineage: deep}, queue.Message{Body: "last", Lineage: event.Lineage{Counts: map[string]int{"g": 1, "f": 1}}})
+		ok(t, err)
+		ok(t, sent[1].Err)
+		r.lead(q, nil)
+		r.until("all are handled or ended", func() bool { return r.left(q) == 0 })
+	}
+	if b := got.sorted(); !slices.Equal(b, []string{"first", "first", "last", "last"}) || r.left("dead") != 1 {
+		t.Errorf("the function got %v, and there are %d dead letters", b, r.left("dead"))
+	}
+	r.f.mu.Lock()
+	defer r.f.mu.Unlock()
+	for _, l := range r.f.lineages {
+		if l.Counts["g"] == 0 {
+			t.Errorf("a call has the lineage %v", l)
+		}
 	}
 }
 

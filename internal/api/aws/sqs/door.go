@@ -13,6 +13,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/queue"
 )
 
@@ -21,6 +22,9 @@ type Options struct {
 	Region  string
 	Account string // 12 digits
 	Queues  *queue.Queues
+	// Lineage reads the functions that a chain of events came through from a trace
+	// header.
+	Lineage func(header string) event.Lineage
 }
 
 // Door serves SQS's API. It is safe for concurrent use.

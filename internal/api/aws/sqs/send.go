@@ -14,6 +14,9 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/queue"
 )
 
+// traceHeader carries the trace that a request is part of.
+const traceHeader = "X-Amzn-Trace-Id"
+
 const (
 	maxAttributes = 10 // of a message
 	maxBatch      = 10 // entries of a batch
@@ -39,7 +42,7 @@ func (d *Door) SendMessage(ctx context.Context, in *SendMessageInput) (*SendMess
 	if err != nil {
 		return nil, err
 	}
-	m, err := d.message(outgoing{
+	m, err := d.message(ctx, outgoing{
 		body: in.MessageBody, attributes: in.MessageAttributes, system: in.MessageSystemAttributes,
 		delay: in.DelaySeconds, group: in.MessageGroupId, dedup: in.MessageDeduplicationId,
 	})
@@ -92,7 +95,7 @@ func (d *Door) SendMessageBatch(ctx context.Context, in *SendMessageBatchInput) 
 	var ms []queue.Message
 	var of []*string
 	for _, e := range in.Entries {
-		m, err := d.message(outgoing{e.Id, e.MessageBody, e.MessageAttributes, e.MessageSystemAttributes, e.DelaySeconds, e.MessageGroupId, e.MessageDeduplicationId})
+		m, err := d.message(ctx, outgoing{e.Id, e.MessageBody, e.MessageAttributes, e.MessageSystemAttributes, e.DelaySeconds, e.MessageGroupId, e.MessageDeduplicationId})
 		if err != nil {
 			out.Failed = append(out.Failed, d.entry(e.Id, err))
 			continue
@@ -144,7 +147,7 @@ func checkBatch(what string, ids []*string) error {
 }
 
 // message checks what a client sends and makes a message of it.
-func (d *Door) message(o outgoing) (queue.Message, error) {
+func (d *Door) message(ctx context.Context, o outgoing) (queue.Message, error) {
 	m := queue.Message{Body: value(o.body), Group: value(o.group), Dedup: value(o.dedup), Sender: d.o.Account}
 	if m.Body == "" {
 		return m, missing("MessageBody")
@@ -175,6 +178,10 @@ func (d *Door) message(o outgoing) (queue.Message, error) {
 			return m, invalid("Message system attribute name '%.100s' is invalid.", name)
 		}
 		m.TraceID = value(a.StringValue)
+	}
+	// Functions send the header on that they were called with.
+	if r := wire.HTTPRequest(ctx); r != nil {
+		m.Lineage = d.o.Lineage(r.Header.Get(traceHeader))
 	}
 	return m, nil
 }
