@@ -3,6 +3,7 @@
 // the figures and their ratios as Markdown.
 //
 //	make bench                 # writes bench/results/DATE.md
+//	make bench-events          # queues and what else wakes functions: DATE-events.md
 //	go run ./bench -quick      # fewer runs, to standard output
 package main
 
@@ -28,6 +29,8 @@ type options struct {
 	span    time.Duration // of each throughput run
 	callers []int
 	only    string
+	wake    bool // measure events instead of calls
+	events  int  // of each source
 	out     string
 }
 
@@ -40,11 +43,13 @@ func main() {
 	flag.DurationVar(&o.span, "span", 5*time.Second, "how long each throughput run takes")
 	flag.StringVar(&o.only, "only", "", "measure only functions whose name contains this")
 	flag.StringVar(&o.out, "o", "", "write the results to this `file`, besides standard output")
+	flag.BoolVar(&o.wake, "wake", false, "measure queues and what else wakes functions, instead of calls")
+	flag.IntVar(&o.events, "events", 1000, "events of each source")
 	quick := flag.Bool("quick", false, "few runs: to see that it works, not to quote")
 	flag.Parse()
 	o.callers = []int{1, 8, 64}
 	if *quick {
-		o.cold, o.warm, o.span, o.callers = 3, 200, time.Second, []int{1, 8}
+		o.cold, o.warm, o.span, o.callers, o.events = 3, 200, time.Second, []int{1, 8}, 100
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -70,6 +75,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer os.RemoveAll(work)
 
+	if o.wake {
+		return runEvents(ctx, out, o, work)
+	}
 	note("building the handlers")
 	subjects, err := subjects(ctx, work, o.only)
 	if err != nil {
