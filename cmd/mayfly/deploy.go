@@ -46,7 +46,7 @@ func (c *cli) deployCommand() *cobra.Command {
 Runtime and handler are inferred from the files: app.py or lambda_function.py,
 index.mjs or index.js, an executable bootstrap, or a Go program (go.mod or
 main.go), which is compiled. A mayfly.toml in the directory may say name,
-runtime, handler, memory, timeout, storage, snapshot, description and [env]; flags go
+runtime, handler, memory, timeout, storage, snapshot, description, url and [env]; flags go
 before it. What neither says stays as it is. A .mayflyignore lists what to leave
 out of the package.
 
@@ -98,6 +98,7 @@ or "mayfly rollback" takes it back.`,
 	f.BoolVar(&o.release.publish, "publish", false, "publish a version of it")
 	f.StringVar(&o.release.alias, "alias", "", "publish, and give the version all calls of an alias (with --canary: "+defaultAlias+")")
 	f.Var(&o.release.canary, "canary", "publish, and give the version a part of the alias's calls, such as 10%")
+	f.BoolVar(&o.URL, "url", false, "give it a public HTTP endpoint, as mayfly url --public does")
 	f.BoolVarP(&o.watch, "watch", "w", false, "deploy again whenever a file changes")
 	return cmd
 }
@@ -123,6 +124,7 @@ func (p *project) merge(o *deployOptions) error {
 	if p.Snapshot != "" && p.Snapshot != "on" && p.Snapshot != "off" {
 		return usageError{fmt.Errorf("snapshot is on or off, not %q", p.Snapshot)}
 	}
+	p.URL = p.URL || o.URL
 	for _, kv := range o.env {
 		k, v, ok := strings.Cut(kv, "=")
 		if !ok || k == "" {
@@ -147,6 +149,7 @@ type deployment struct {
 	Changes    []change `json:"changes"`
 	Release    *release `json:"release,omitempty"`
 	Warnings   []string `json:"warnings"`
+	URL        string   `json:"url,omitempty"` // its endpoint, if it was to have one
 }
 
 // change is one setting that an update changed.
@@ -204,6 +207,11 @@ func (c *cli) deploy(ctx context.Context, cl *client, dir string, o deployOption
 	}
 	if served.RuntimeWarning != "" {
 		d.Warnings = append(d.Warnings, served.RuntimeWarning)
+	}
+	if p.URL {
+		if d.URL, err = cl.ensureURL(ctx, p.Name); err != nil {
+			return nil, err
+		}
 	}
 	if o.release.wanted() {
 		if d.Release, err = cl.release(ctx, p.Name, o.release); err != nil {
@@ -388,6 +396,9 @@ func (c *cli) printDeployment(d *deployment) error {
 	}
 	if d.Release != nil {
 		c.printRelease(d.Name, d.Release)
+	}
+	if d.URL != "" {
+		lipgloss.Fprintln(c.out, " ", fmt.Sprintf("%-12s", "endpoint"), accent.Render(d.URL))
 	}
 	if d.Action == "created" {
 		lipgloss.Fprintln(c.out, faint.Render("  Call it: ")+c.self()+" invoke "+d.Name)

@@ -31,6 +31,7 @@ type project struct {
 	StorageMB   int32             `toml:"storage"`  // MB of /tmp
 	Snapshot    string            `toml:"snapshot"` // on or off
 	Env         map[string]string `toml:"env"`      // the whole environment, if given
+	URL         bool              `toml:"url"`      // it has a public endpoint
 }
 
 // readProject reads a directory's project file, if it has one.
@@ -52,7 +53,7 @@ func readProject(dir string) (*project, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err == nil && len(meta.Undecoded()) > 0 {
-		return nil, fmt.Errorf("%s: there is no setting %q; there are name, description, runtime, handler, memory, timeout, storage, snapshot and [env]", path, meta.Undecoded()[0])
+		return nil, fmt.Errorf("%s: there is no setting %q; there are name, description, runtime, handler, memory, timeout, storage, snapshot, url and [env]", path, meta.Undecoded()[0])
 	}
 	if p.Name == "" {
 		abs, err := filepath.Abs(dir)
