@@ -15,6 +15,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,17 +36,21 @@ func Main(m *testing.M) {
 
 // Options changes a node from its default. The zero value changes nothing.
 type Options struct {
-	DataDir       string          // "" is a new one that goes with the test
-	Driver        string          // "gvisor" or "process"
-	KeepAlive     time.Duration   // how long idle instances are kept
-	MemoryMB      int             // for all instances together
-	Concurrency   int             // calls at one time
-	QueueLimit    time.Duration   // how long a call waits for an instance
-	DrainLimit    time.Duration   // how long calls under way may take at the end
-	VersionDirs   []string        // directories of version managers, for interpreters
-	RetryWaits    []time.Duration // between the runs of an asynchronous call whose function failed
-	StrictRuntime bool            // refuse runtimes whose exact version is missing
-	Log           io.Writer       // the node's own log; nil shows it when the test fails
+	DataDir       string           // "" is a new one that goes with the test
+	Driver        string           // "gvisor" or "process"
+	KeepAlive     time.Duration    // how long idle instances are kept
+	MemoryMB      int              // for all instances together
+	Concurrency   int              // calls at one time
+	QueueLimit    time.Duration    // how long a call waits for an instance
+	DrainLimit    time.Duration    // how long calls under way may take at the end
+	VersionDirs   []string         // directories of version managers, for interpreters
+	RetryWaits    []time.Duration  // between the runs of an asynchronous call whose function failed
+	StrictRuntime bool             // refuse runtimes whose exact version is missing
+	TLSListen     string           // HOST:PORT of TLS besides, with the two files
+	TLSCert       string           // PEM file
+	TLSKey        string           // PEM file
+	EgressHost    []netip.AddrPort // services of this machine that functions may reach
+	Log           io.Writer        // the node's own log; nil shows it when the test fails
 }
 
 // Node is a running node. Its fields don't change.
@@ -120,6 +125,10 @@ func (o Options) config(t testing.TB) node.Config {
 	set(&cfg.Concurrency, o.Concurrency)
 	set(&cfg.QueueLimit, o.QueueLimit)
 	set(&cfg.DrainLimit, o.DrainLimit)
+	set(&cfg.TLSListen, o.TLSListen)
+	set(&cfg.TLSCert, o.TLSCert)
+	set(&cfg.TLSKey, o.TLSKey)
+	cfg.EgressHost = o.EgressHost
 	return cfg
 }
 

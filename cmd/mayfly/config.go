@@ -59,6 +59,7 @@ func bindConfig(f *pflag.FlagSet, c *node.Config) {
 
 	f.StringVar(&c.Egress, "egress", c.Egress, "what functions reach: open (all but this host, metadata addresses and each other), internet (of that, public addresses only) or none")
 	f.Var((*prefixes)(&c.EgressAllow), "egress-allow", "networks that are reachable although a rule forbids it")
+	f.Var((*services)(&c.EgressHost), "egress-host", "ADDRESS:PORT of TCP services on this machine that functions may reach, such as 10.0.0.5:5432; not on loopback")
 	f.Var((*prefixes)(&c.EgressDeny), "egress-deny", "networks that are not reachable although open")
 
 	f.BoolVar(&c.StrictRuntimes, "strict-runtimes", c.StrictRuntimes, "refuse a runtime whose exact version is missing, where otherwise the nearest serves")
@@ -94,6 +95,30 @@ func (p *prefixes) Set(s string) error {
 }
 
 func (*prefixes) Type() string { return "networks" }
+
+// services is a flag that takes addresses with ports, with commas.
+type services []netip.AddrPort
+
+func (p *services) String() string {
+	var list []string
+	for _, x := range *p {
+		list = append(list, x.String())
+	}
+	return strings.Join(list, ",")
+}
+
+func (p *services) Set(s string) error {
+	for _, part := range strings.Split(s, ",") {
+		x, err := netip.ParseAddrPort(strings.TrimSpace(part))
+		if err != nil {
+			return fmt.Errorf("%q is not an address and port such as 10.0.0.5:5432", part)
+		}
+		*p = append(*p, x)
+	}
+	return nil
+}
+
+func (*services) Type() string { return "addresses" }
 
 // defaultConfig is node.Default with what depends on whose environment this is.
 func defaultConfig() node.Config {

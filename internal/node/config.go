@@ -82,6 +82,8 @@ type Config struct {
 	EgressAllow []netip.Prefix // reachable although a rule forbids it
 	EgressDeny  []netip.Prefix // not reachable although open
 
+	EgressHost []netip.AddrPort // TCP services on addresses of this machine, but not loopback ones, that functions may reach
+
 	StrictRuntimes  bool     // refuse a runtime whose exact version is missing
 	InterpreterDirs []string // where interpreters are looked for, the most wanted first
 	VersionDirs     []string // directories of version managers: VERSION/bin/NAME

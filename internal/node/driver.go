@@ -66,7 +66,7 @@ func (n *Node) openGVisor() error {
 func (n *Node) openNetwork() (*egress.Network, error) {
 	network, err := egress.New(egress.Config{
 		DataDir: n.cfg.DataDir,
-		Policy:  egress.Policy{Mode: egress.Mode(n.cfg.Egress), Allow: n.cfg.EgressAllow, Deny: n.cfg.EgressDeny},
+		Policy:  egress.Policy{Mode: egress.Mode(n.cfg.Egress), Allow: n.cfg.EgressAllow, Deny: n.cfg.EgressDeny, Host: n.cfg.EgressHost},
 		Log:     n.log,
 	})
 	if errs.Is(err, errs.Unsupported) {

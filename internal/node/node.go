@@ -125,7 +125,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 		n.openDir, n.openStores, n.openMeter, n.openReplay, n.openRuntimes, n.openDriver, n.openSnapshots, n.openCore,
 		n.openEndpoints, n.openQueues, n.openTriggers,
 		n.openObjects,
-		n.openDoors, n.openConsole, n.openServer,
+		n.openDoors, n.openConsole, n.openServer, n.openTLS,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, err
@@ -275,6 +275,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.serve(n.listener) })
 	g.Go(func() error { return n.serve(n.inside) })
 	g.Go(n.serveSandboxes)
+	g.Go(n.serveTLS)
 	g.Go(func() error {
 		<-gctx.Done()
 		return n.drain()
