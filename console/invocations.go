@@ -33,7 +33,17 @@ type testView struct {
 func (k *call) testPage() error {
 	v := testView{Event: "{\n  \"name\": \"Ada\"\n}"}
 	v.Templates = append(v.Templates, eventTemplate{"Hello", v.Event})
-	v.Templates = append(v.Templates, eventTemplates(k.r.PathValue("name"))...)
+	n, err := k.node()
+	if err != nil {
+		return err
+	}
+	for _, kind := range client.TestEvents() {
+		b, err := client.TestEvent{Region: n.Region, Account: n.Account, Now: time.Now()}.Make(kind)
+		if err != nil {
+			return err
+		}
+		v.Templates = append(v.Templates, eventTemplate{"From " + kind, pretty(b)})
+	}
 	return k.showTab("test", v)
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/spf13/cobra"
+
+	api "github.com/mayfly-dev/mayfly/internal/client"
 )
 
 type invokeOptions struct {
@@ -47,7 +50,7 @@ The exit status is 1 if the function failed.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.payload, "payload", "p", "", "event as JSON, @FILE, or - for standard input (default: {})")
-	f.StringVar(&o.event, "event", "", "call with a made-up event: "+testEventKinds()+"; --payload is the text in it")
+	f.StringVar(&o.event, "event", "", "call with a made-up event: "+strings.Join(api.TestEvents(), ", ")+"; --payload is the text in it")
 	f.StringVarP(&o.qualifier, "qualifier", "q", "", "version or alias")
 	f.BoolVarP(&o.tail, "tail", "t", false, "print the end of the call's log")
 	f.BoolVar(&o.async, "async", false, "queue the call and don't wait for it")
@@ -85,8 +88,8 @@ func (c *cli) invokePayload(ctx context.Context, o invokeOptions) ([]byte, error
 	if o.event == "" {
 		return c.event(o.payload)
 	}
-	if testEvents[o.event] == nil {
-		return nil, usageError{fmt.Errorf("there is no event %q; use one of: %s", o.event, testEventKinds())}
+	if !slices.Contains(api.TestEvents(), o.event) {
+		return nil, usageError{fmt.Errorf("there is no event %q; use one of: %s", o.event, strings.Join(api.TestEvents(), ", "))}
 	}
 	cl, err := c.client()
 	if err != nil {
@@ -102,7 +105,7 @@ func (c *cli) invokePayload(ctx context.Context, o invokeOptions) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(testEvents[o.event](testEvent{region: cl.region, account: status.Account, now: time.Now(), text: text}))
+	return api.TestEvent{Region: cl.region, Account: status.Account, Now: time.Now(), Text: text}.Make(o.event)
 }
 
 // outcome is what a call gave.
