@@ -310,7 +310,7 @@ func TestCreateRefusals(t *testing.T) {
 		}, CodeInvalidParameterValue, "exceeded the 4KB limit"},
 		"no code":      {func(in *CreateFunctionInput) { in.Code = &FunctionCode{} }, CodeInvalidParameterValue, "Please provide a source for function code."},
 		"no zip":       {func(in *CreateFunctionInput) { in.Code.ZipFile = []byte("x") }, CodeInvalidParameterValue, "Could not unzip uploaded file. Please check your file, then try to upload again."},
-		"bucket":       {func(in *CreateFunctionInput) { in.Code = &FunctionCode{S3Bucket: new("b"), S3Key: new("k")} }, CodeInvalidParameterValue, "bucket"},
+		"bucket":       {func(in *CreateFunctionInput) { in.Code = &FunctionCode{S3Bucket: new("b"), S3Key: new("k")} }, CodeInvalidParameterValue, "This node has no object storage"},
 		"image":        {func(in *CreateFunctionInput) { in.PackageType = "Image" }, CodeInvalidParameterValue, "PackageType Image"},
 		"package type": {func(in *CreateFunctionInput) { in.PackageType = "Tar" }, codeValidation, "Value 'Tar' at 'packageType'" + enum + "Zip, Image]"},
 		"layers":       {func(in *CreateFunctionInput) { in.Layers = []string{"arn"} }, CodeInvalidParameterValue, "Layers"},

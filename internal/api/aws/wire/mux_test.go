@@ -120,7 +120,7 @@ func TestAnswersOfLambdaAreGolden(t *testing.T) {
 		"throttled":         {"POST", fn + "/invocations", ``, nil, &wire.Error{Code: "TooManyRequestsException", Message: "Rate Exceeded.", RetryAfter: 1500 * time.Millisecond, Detail: &throttle{"ConcurrentInvocationLimitExceeded"}}},
 		"internal":          {"GET", fn, "", nil, errors.New("a secret of ours")},
 		"unmodelled":        {"GET", fn, "", nil, &wire.Error{Code: "AccessDeniedException", Message: "No.", Status: 403}},
-		"unknown-operation": {"POST", "/2015-03-31/event-source-mappings/", "{}", nil, nil},
+		"unknown-operation": {"POST", "/2020-04-22/code-signing-configs/", "{}", nil, nil},
 		"bad-json":          {"POST", list, `{"FunctionName":`, nil, nil},
 		"bad-type":          {"POST", list, `{"MemorySize":"128"}`, nil, nil},
 		"bad-base64":        {"POST", list, `{"Code":{"ZipFile":"%%%"}}`, nil, nil},
