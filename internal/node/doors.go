@@ -27,6 +27,8 @@ func (n *Node) openDoors(context.Context) error {
 	})
 	mux.Register(door.Service())
 	mux.Register(n.queueDoor())
+	mux.Register(n.busDoor())
+	mux.Register(n.scheduleDoor())
 	mux.Register(n.logsService())
 	mux.HandleHTTP(admin.Service, maxAdminBody, admin.New(admin.Config{
 		Node: n.describe, Meter: n.meter, Prices: n.prices, List: n.list, Logs: n.logs,

@@ -24,6 +24,8 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/blob/disk"
 	"github.com/mayfly-dev/mayfly/internal/bucket"
+	"github.com/mayfly-dev/mayfly/internal/bus"
+	"github.com/mayfly-dev/mayfly/internal/delivery"
 	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/function"
@@ -35,6 +37,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/replay"
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/schedule"
 	"github.com/mayfly-dev/mayfly/internal/snapshot"
 	"github.com/mayfly-dev/mayfly/internal/spine"
 	"github.com/mayfly-dev/mayfly/internal/trigger"
@@ -58,42 +61,46 @@ type Node struct {
 	version string
 	started time.Time
 
-	lock     *os.File
-	keys     *access.Keys
-	first    bool // the keys were made by this start
-	spine    *spine.Spine
-	blobs    *disk.Store
-	logs     *logs.Store
-	meter    *meter.Ledger
-	replay   *replay.Store
-	prices   meter.PriceSheet // in force
-	list     meter.PriceSheet // of the cloud, for comparison
-	catalog  *runtimes.Catalog
-	images   *image.Store
-	driver   sandbox.Driver
-	network  closer       // nil without one
-	callers  net.Listener // sandboxes that call the API; nil without a network
-	planner  *planner
-	shots    *snapshot.Store // nil when none are made
-	pool     *sandbox.Pool
-	registry *function.Registry
-	invoker  *invoke.Invoker
-	signers  *access.Credentials // keys, and those of functions
-	auth     *wire.Authenticator
-	urls     *endpoint.URLs
-	policies *endpoint.Documents[lambda.Policy]
-	apis     *apigatewayv2.Door
-	notices  *bucket.Notifications
-	objects  *s3.Store // nil on a machine that can't hold it
-	front    *front
-	capacity *invoke.Capacity
-	senders  event.Senders // by kind of target
-	queues   *queue.Queues
-	triggers *trigger.Triggers
-	server   *http.Server
-	inner    *http.Server // for callers
-	listener net.Listener
-	inside   *inside
+	lock      *os.File
+	keys      *access.Keys
+	first     bool // the keys were made by this start
+	spine     *spine.Spine
+	blobs     *disk.Store
+	logs      *logs.Store
+	meter     *meter.Ledger
+	replay    *replay.Store
+	prices    meter.PriceSheet // in force
+	list      meter.PriceSheet // of the cloud, for comparison
+	catalog   *runtimes.Catalog
+	images    *image.Store
+	driver    sandbox.Driver
+	network   closer       // nil without one
+	callers   net.Listener // sandboxes that call the API; nil without a network
+	planner   *planner
+	shots     *snapshot.Store // nil when none are made
+	pool      *sandbox.Pool
+	registry  *function.Registry
+	invoker   *invoke.Invoker
+	signers   *access.Credentials // keys, and those of functions
+	auth      *wire.Authenticator
+	urls      *endpoint.URLs
+	policies  *endpoint.Documents[lambda.Policy]
+	apis      *apigatewayv2.Door
+	notices   *bucket.Notifications
+	objects   *s3.Store // nil on a machine that can't hold it
+	front     *front
+	capacity  *invoke.Capacity
+	senders   event.Senders // by kind of target
+	queues    *queue.Queues
+	triggers  *trigger.Triggers
+	courier   *delivery.Courier
+	buses     *bus.Buses
+	schedules *schedule.Schedules
+	clock     *delivery.Clock
+	server    *http.Server
+	inner     *http.Server // for callers
+	listener  net.Listener
+	inside    *inside
 
 	tlsServer    *http.Server // nil without TLS
 	tlsListener  net.Listener // nil without TLS
@@ -123,7 +130,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	}()
 	for _, open := range []func(context.Context) error{
 		n.openDir, n.openStores, n.openMeter, n.openReplay, n.openRuntimes, n.openDriver, n.openSnapshots, n.openCore,
-		n.openEndpoints, n.openQueues, n.openTriggers,
+		n.openEndpoints, n.openQueues, n.openTriggers, n.openBuses, n.openSchedules,
 		n.openObjects,
 		n.openDoors, n.openConsole, n.openServer, n.openTLS,
 	} {
@@ -185,7 +192,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	}
 	n.planner = &planner{
 		catalog: n.catalog, images: n.images, driver: n.driver, guest: inside, files: guest.Files,
-		capCPU: n.cfg.CPU == CPUCap, reach: n.network != nil || n.cfg.Driver == DriverProcess, roots: map[runtimes.Runtime]*image.Tree{},
+		capCPU: n.cfg.CPU == CPUCap, roots: map[runtimes.Runtime]*image.Tree{},
 	}
 	n.pool = sandbox.NewPool(sandbox.PoolConfig{
 		Driver: n.driver, Plan: n.planner.plan, Sink: invoke.Sink(n.logs, n.log), Log: n.log,
@@ -272,6 +279,8 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.queues.Run(gctx) })
 	g.Go(func() error { return n.triggers.Run(gctx) })
 	g.Go(func() error { return n.notices.Run(gctx) })
+	g.Go(func() error { return n.courier.Run(gctx) })
+	g.Go(func() error { return n.clock.Run(gctx) })
 	g.Go(func() error { return n.serve(n.listener) })
 	g.Go(func() error { return n.serve(n.inside) })
 	g.Go(n.serveSandboxes)

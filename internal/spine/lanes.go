@@ -69,6 +69,11 @@ func (s *Spine) Calls(ctx context.Context) (*Lanes, error) {
 	return s.lanes(ctx, callsStream, callsSubject)
 }
 
+// Parcels opens the queue of messages on their way to targets.
+func (s *Spine) Parcels(ctx context.Context) (*Lanes, error) {
+	return s.lanes(ctx, parcelsStream, parcelsSubject)
+}
+
 func (s *Spine) lanes(ctx context.Context, stream, prefix string) (*Lanes, error) {
 	st, err := s.stream(ctx, jetstream.StreamConfig{
 		Name: stream, Subjects: []string{prefix + ">"}, Retention: jetstream.WorkQueuePolicy, Duplicates: duplicateWindow,

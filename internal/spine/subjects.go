@@ -5,6 +5,9 @@ const (
 	callsStream  = "calls" // asynchronous calls that were accepted
 	callsSubject = "calls."
 
+	parcelsStream  = "parcels" // messages on their way to targets
+	parcelsSubject = "parcels."
+
 	lanePrefix  = "lane-"  // of the consumers of work queues
 	oneConsumer = "invoke" // of all calls, once
 
@@ -31,5 +34,8 @@ const (
 	QueuesBucket    = "queues"
 	MovesBucket     = "queue-moves" // of messages out of dead-letter queues
 	MappingsBucket  = "mappings"    // of event sources to functions
+	BusesBucket     = "buses"       // event buses and their rules
+	SchedulesBucket = "schedules"   // timers
+	ClockBucket     = "clock"       // how far timers have fired
 	NoticesBucket   = "notices"     // what is to be told of objects
 )

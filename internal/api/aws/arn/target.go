@@ -22,18 +22,23 @@ func (p Place) Target(t event.Target) string {
 	case event.Function:
 		return Function{Region: p.Region, Account: p.Account, Name: t.Name, Qualifier: t.Qualifier}.String()
 	case event.Queue:
-		return p.in("sqs", t.Name)
+		return p.Resource("sqs", t.Name)
 	case event.Bucket:
 		return "arn:" + Partition + ":s3:::" + t.Name
 	case event.Bus:
-		return p.in("events", "event-bus/"+t.Name)
+		return p.Resource("events", "event-bus/"+t.Name)
 	}
 	return ""
 }
 
-// in builds the ARN of a service's resource.
-func (p Place) in(service, resource string) string {
+// Resource returns the ARN of a service's resource.
+func (p Place) Resource(service, resource string) string {
 	return "arn:" + Partition + ":" + service + ":" + p.Region + ":" + p.Account + ":" + resource
+}
+
+// CutResource returns the resource of an ARN of this place's service.
+func (p Place) CutResource(s, service string) (resource string, ok bool) {
+	return strings.CutPrefix(s, p.Resource(service, ""))
 }
 
 // Parse reads the ARN of a function, queue, bucket or event bus of this place. Its

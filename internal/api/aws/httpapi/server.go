@@ -23,10 +23,6 @@ import (
 type Invoker interface {
 	// Sync runs a call and returns its answer, which may be the function's error.
 	Sync(ctx context.Context, r invoke.Request) (invoke.Result, error)
-	// ServesHTTP reports whether a function is a web server.
-	ServesHTTP(name, qualifier string) bool
-	// ServeWeb passes a request on to one; an error means that nothing was answered.
-	ServeWeb(w http.ResponseWriter, req *http.Request, r invoke.Request) error
 }
 
 // Options are what a Server is made of. All are required.
@@ -230,31 +226,24 @@ func (x *exchange) serve(path string) {
 		x.fail(http.StatusTooManyRequests, "Too Many Requests")
 		return
 	}
-	// What goes on as it is needs no body of its own here, but for a signature.
-	i := &route.Integration
-	web := i.URL == nil && x.s.o.Invoker.ServesHTTP(i.Function, i.Qualifier)
-	if !x.readBody((web || i.URL != nil) && route.Authorizer == nil) {
+	if !x.readBody() {
 		return
 	}
 	if route.Authorizer != nil && !route.Authorizer.authorize(x) {
 		return
 	}
-	switch {
-	case i.URL != nil:
+	if route.Integration.URL != nil {
 		x.forward()
-	case web:
-		x.serveWeb()
-	default:
-		x.invoke()
+		return
 	}
+	x.invoke()
 }
 
-// readBody reads the body, or bounds it if it goes on as it comes.
-func (x *exchange) readBody(asItComes bool) bool {
+func (x *exchange) readBody() bool {
 	endpoint.BoundBody(x.w, x.r)
-	if asItComes {
+	if x.route.Integration.URL != nil && x.route.Authorizer == nil {
 		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, x.s.o.MaxBody)
-		return true
+		return true // it goes on as it comes
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, x.s.o.MaxBody))
 	var large *http.MaxBytesError

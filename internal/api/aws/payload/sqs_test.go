@@ -14,7 +14,7 @@ import (
 
 var form = SQS{Region: "eu-west-1", Account: "123456789012"}
 
-func delivery() queue.Delivery {
+func fullDelivery() queue.Delivery {
 	d := queue.Delivery{
 		ID: "id-1", Handle: "handle", Sequence: 7, Receives: 2, From: "orders.fifo",
 		Sent: time.UnixMilli(1545082649183), FirstReceived: time.UnixMilli(1545082649185),
@@ -25,7 +25,7 @@ func delivery() queue.Delivery {
 }
 
 func TestEventHasTheShapeOfSQS(t *testing.T) {
-	b, err := form.Event("dead.fifo", []queue.Delivery{delivery()})
+	b, err := form.Event("dead.fifo", []queue.Delivery{fullDelivery()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestFiltersSeeABodyThatIsAnObject(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"a":1}`: `"body":{"a":1}`, `plain`: `"body":"plain"`, `[1]`: `"body":"[1]"`, `{"a":`: `"body":"{\"a\":"`,
 	} {
-		d := delivery()
+		d := fullDelivery()
 		d.Body = body
 		b, err := form.Filterable("q", &d)
 		if err != nil || !strings.Contains(string(b), want) || strings.Count(string(b), `"body"`) != 1 {
