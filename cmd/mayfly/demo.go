@@ -188,6 +188,10 @@ func unpackExamples(dir string) ([]*trial, error) {
 // tryOut deploys an example and calls it cold and warm. What this machine lacks
 // is no error.
 func (c *cli) tryOut(ctx context.Context, cl *client, dir string, t *trial) error {
+	if p, err := readProject(dir); err == nil && p.Web.Command != "" && os.Geteuid() != 0 {
+		t.Skipped = "it is a web server, which needs a network for functions: run the demo as root"
+		return nil
+	}
 	var built bytes.Buffer
 	err := step(c.err, "deploying "+t.Function, func() error {
 		quiet := &cli{err: &built}

@@ -46,9 +46,12 @@ func (c *cli) deployCommand() *cobra.Command {
 Runtime and handler are inferred from the files: app.py or lambda_function.py,
 index.mjs or index.js, an executable bootstrap, or a Go program (go.mod or
 main.go), which is compiled. A mayfly.toml in the directory may say name,
-runtime, handler, memory, timeout, storage, snapshot, description, url and [env]; flags go
-before it. What neither says stays as it is. A .mayflyignore lists what to leave
+runtime, handler, memory, timeout, storage, snapshot, description, url, [env] and
+[web]; flags go before it. What neither says stays as it is. A .mayflyignore lists what to leave
 out of the package.
+
+--web makes a function of a program that serves HTTP by itself: it finds the port to
+listen on in PORT, and gets many requests at one time.
 
 --publish makes a version that never changes of the code. --alias gives it all
 calls of an alias, --canary only a part, until "mayfly promote" gives it the rest
@@ -95,6 +98,9 @@ or "mayfly rollback" takes it back.`,
 	f.Int32Var(&o.StorageMB, "storage", 0, "MB of /tmp")
 	f.StringVar(&o.Snapshot, "snapshot", "", "whether cold starts may come of a snapshot of the initialised function: on or off")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "environment variable KEY=VALUE; repeat for more")
+	f.StringVar(&o.Web.Command, "web", "", "run this program with its arguments as a web server, such as \"node server.js\"")
+	f.StringVar(&o.Web.Ready, "web-ready", "", "path that the web server answers once it can work (default: its first accepted connection)")
+	f.IntVar(&o.Web.Concurrency, "web-concurrency", 0, "requests at one time in an instance of the web server (default: 80)")
 	f.BoolVar(&o.release.publish, "publish", false, "publish a version of it")
 	f.StringVar(&o.release.alias, "alias", "", "publish, and give the version all calls of an alias (with --canary: "+defaultAlias+")")
 	f.Var(&o.release.canary, "canary", "publish, and give the version a part of the alias's calls, such as 10%")
@@ -135,6 +141,16 @@ func (p *project) merge(o *deployOptions) error {
 		}
 		p.Env[k] = v
 	}
+	if o.Web.Command != "" {
+		p.Web.Command = o.Web.Command
+	}
+	if o.Web.Ready != "" {
+		p.Web.Ready = o.Web.Ready
+	}
+	if o.Web.Concurrency != 0 {
+		p.Web.Concurrency = o.Web.Concurrency
+	}
+	p.Env = p.Web.environment(p.Env)
 	return nil
 }
 

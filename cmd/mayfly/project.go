@@ -32,6 +32,7 @@ type project struct {
 	Snapshot    string            `toml:"snapshot"` // on or off
 	Env         map[string]string `toml:"env"`      // the whole environment, if given
 	URL         bool              `toml:"url"`      // it has a public endpoint
+	Web         web               `toml:"web"`
 }
 
 // readProject reads a directory's project file, if it has one.
@@ -53,7 +54,7 @@ func readProject(dir string) (*project, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err == nil && len(meta.Undecoded()) > 0 {
-		return nil, fmt.Errorf("%s: there is no setting %q; there are name, description, runtime, handler, memory, timeout, storage, snapshot, url and [env]", path, meta.Undecoded()[0])
+		return nil, fmt.Errorf("%s: there is no setting %q; there are name, description, runtime, handler, memory, timeout, storage, snapshot, url, [env] and [web]", path, meta.Undecoded()[0])
 	}
 	if p.Name == "" {
 		abs, err := filepath.Abs(dir)
@@ -92,6 +93,9 @@ type guess struct {
 // infer fills in runtime and handler where the owner did not say them. have are
 // the runtimes of the node.
 func (p *project) infer(have []runtimeInfo) error {
+	if p.Web.Command != "" {
+		return p.inferWeb(have)
+	}
 	guesses, err := p.guesses()
 	if err != nil {
 		return err

@@ -192,7 +192,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	}
 	n.planner = &planner{
 		catalog: n.catalog, images: n.images, driver: n.driver, guest: inside, files: guest.Files,
-		capCPU: n.cfg.CPU == CPUCap, roots: map[runtimes.Runtime]*image.Tree{},
+		capCPU: n.cfg.CPU == CPUCap, reach: n.network != nil || n.cfg.Driver == DriverProcess, roots: map[runtimes.Runtime]*image.Tree{},
 	}
 	n.pool = sandbox.NewPool(sandbox.PoolConfig{
 		Driver: n.driver, Plan: n.planner.plan, Sink: invoke.Sink(n.logs, n.log), Log: n.log,

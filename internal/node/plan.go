@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/image"
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
@@ -26,6 +27,7 @@ type planner struct {
 	guest   sandbox.Guest
 	files   func(runtimes.Family) map[string][]byte // of the root's runtime directory
 	capCPU  bool
+	reach   bool // the node reaches programs in sandboxes
 
 	mu    sync.Mutex
 	roots map[runtimes.Runtime]*image.Tree // guarded by mu; what a root is made of is looked at once
@@ -53,6 +55,9 @@ func (p *planner) plan(_ context.Context, v *function.Version) (sandbox.Plan, er
 	rt, err := p.catalog.Resolve(v.Runtime)
 	if err != nil {
 		return sandbox.Plan{}, err
+	}
+	if v.Web != nil && !p.reach {
+		return sandbox.Plan{}, errs.Newf(errs.Unsupported, "web servers need a network for functions, which this node has not: start it as root, and not with --egress none")
 	}
 	spec := sandbox.Spec{
 		Root:     p.root(rt),

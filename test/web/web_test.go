@@ -18,12 +18,20 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"github.com/chromedp/chromedp"
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
 	"github.com/mayfly-dev/mayfly/mayflytest"
+	"github.com/mayfly-dev/mayfly/test/browsertest"
 	"github.com/mayfly-dev/mayfly/test/lambdatest"
 )
 
@@ -32,6 +40,7 @@ func TestMain(m *testing.M) { mayflytest.Main(m) }
 // site is a web server that is deployed.
 type site struct {
 	t    testing.TB
+	n    *mayflytest.Node
 	c    *lambdatest.Client
 	name string
 	base string
@@ -57,7 +66,7 @@ func deploy(t testing.TB, n *mayflytest.Node, name, runtime string, pkg []byte, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &site{t: t, c: c, name: name, base: strings.TrimSuffix(*out.FunctionUrl, "/")}
+	return &site{t: t, n: n, c: c, name: name, base: strings.TrimSuffix(*out.FunctionUrl, "/")}
 }
 
 // client reaches hosts below localhost without asking for their names.
@@ -85,6 +94,26 @@ func (s *site) do(method, path, body string) (status int, header http.Header, an
 		s.t.Fatal(err)
 	}
 	return res.StatusCode, res.Header, string(b)
+}
+
+// logged waits until the server's log holds a text.
+func (s *site) logged(text string) {
+	s.t.Helper()
+	c := cloudwatchlogs.New(cloudwatchlogs.Options{Region: s.n.Region, BaseEndpoint: &s.n.Endpoint, Credentials: credentials.NewStaticCredentialsProvider(s.n.AccessKey, s.n.SecretKey, "")})
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		out, err := c.FilterLogEvents(s.t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/aws/lambda/" + s.name)})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, e := range out.Events {
+			if strings.Contains(*e.Message, text) {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%q is not in the log", text)
+		}
+	}
 }
 
 // pack zips the files of a directory.
@@ -198,6 +227,8 @@ func TestUnmodifiedServerIsAFunction(t *testing.T) {
 		if line != "data: first\n" || res.Header.Get("Content-Type") != "text/event-stream" {
 			t.Errorf("first line %q, %v, header %v", line, err, res.Header)
 		}
+		cancel()
+		s.logged("the reader left")
 	})
 	t.Run("upgrades pass", func(t *testing.T) {
 		u, err := url.Parse(s.base)
@@ -250,6 +281,7 @@ func TestUnmodifiedServerIsAFunction(t *testing.T) {
 		s.c.SetEnv(t, "site", map[string]string{"MAYFLY_WEB_COMMAND": "bootstrap", "NEW": "1"})
 		close(stop)
 		wg.Wait()
+		s.logged("told to end") // SIGTERM came before the old instance's end
 	})
 }
 
@@ -284,6 +316,54 @@ http.createServer((req, res) => res.end('hello from ' + req.url)).listen(process
 	if status, _, body := s.do("GET", "/path", ""); status != 200 || body != "hello from /path" {
 		t.Errorf("status %d: %s", status, body)
 	}
+}
+
+// express packs the application in node, whose packages npm has to install.
+func express(t testing.TB) []byte {
+	t.Helper()
+	if _, err := os.Stat("node/node_modules/express"); err != nil {
+		t.Skip("Express is not installed: npm ci --prefix test/web/node, or run make test, which does")
+	}
+	return pack(t, "node")
+}
+
+func TestUnmodifiedExpressScalesFromZero(t *testing.T) {
+	s := deploy(t, mayflytest.Start(t), "express", "nodejs20.x", express(t), map[string]string{"MAYFLY_WEB_COMMAND": "node server.js"})
+	if status, header, body := s.do("GET", "/hello/you?a=1", ""); status != 200 || body != `{"hello":"you","query":{"a":"1"}}` || !strings.HasPrefix(header.Get("Content-Type"), "application/json") {
+		t.Errorf("status %d, header %v: %s", status, header, body)
+	}
+	t.Run("WebSocket", func(t *testing.T) {
+		u, err := url.Parse(s.base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := ws.Dialer{NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", "127.0.0.1:"+u.Port())
+		}}
+		conn, _, _, err := d.Dial(t.Context(), "ws://"+u.Host+"/ws")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		for _, text := range []string{"one", strings.Repeat("x", 100_000)} {
+			if err := wsutil.WriteClientText(conn, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := wsutil.ReadServerText(conn); err != nil || string(got) != text {
+				t.Fatalf("%d bytes came back as %d, %v", len(text), len(got), err)
+			}
+		}
+	})
+	t.Run("a browser reads events as they are written", func(t *testing.T) {
+		tab := browsertest.Open(t)
+		second := `//li[text()="two"]`
+		tab.Do(t, chromedp.Navigate(s.base+"/"), chromedp.WaitVisible(second, chromedp.BySearch))
+		if status, _, _ := s.do("POST", "/go", ""); status != 200 { // only now does the server go on
+			t.Errorf("status %d", status)
+		}
+		tab.Do(t, chromedp.WaitVisible(`//li[text()="three"]`, chromedp.BySearch))
+	})
 }
 
 func TestUnmodifiedFlaskScalesFromZero(t *testing.T) {

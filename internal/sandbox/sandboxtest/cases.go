@@ -37,6 +37,24 @@ func (s *suite) link(t *testing.T) {
 			t.Fatal("6 MB came back changed")
 		}
 	})
+	t.Run("streams, and waits for a slow reader", func(t *testing.T) {
+		want := make([]byte, 1<<20) // more than a pipe holds
+		rand.NewChaCha8([32]byte{2}).Read(want)
+		sent := make(chan error, 1)
+		go func() { sent <- p.Send("stream", want) }()
+		if f := p.read(); f.Kind != sandbox.FrameHead {
+			t.Fatalf("frame of kind %d instead of a head", f.Kind)
+		}
+		var got []byte
+		f := p.read()
+		for ; f.Kind == sandbox.FrameChunk; f = p.read() {
+			got = append(got, f.Body...)
+		}
+		if f.Kind != sandbox.FrameEnd || !bytes.Equal(got, want) {
+			t.Fatalf("frame of kind %d after %d bytes", f.Kind, len(got))
+		}
+		check(t, <-sent)
+	})
 	t.Run("gives standard error as it is written", func(t *testing.T) {
 		want := "a line\nno newline \x00\xff"
 		p.Must("log", []byte(want))

@@ -29,6 +29,10 @@ func (echo) Sync(_ context.Context, r invoke.Request) (invoke.Result, error) {
 	return invoke.Result{Payload: b}, err
 }
 
+func (echo) ServesHTTP(string, string) bool { return false }
+
+func (echo) ServeWeb(http.ResponseWriter, *http.Request, invoke.Request) error { return nil }
+
 const (
 	function   = "arn:aws:lambda:us-east-1:000000000000:function:f"
 	invocation = "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/" + function + "/invocations"

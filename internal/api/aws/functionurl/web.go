@@ -37,8 +37,8 @@ func (x *exchange) serveWeb(path string) {
 		x.fail(http.StatusBadRequest, "BadRequestException", "The path is not valid.")
 		return
 	}
-	x.finish(x.w.Header())
-	err = x.d.o.Invoker.ServeWeb(x.w, req, invoke.Request{RequestID: x.id, Function: x.url.Function, Qualifier: x.url.Qualifier})
+	w := httpevent.Finish(x.w, x.finish)
+	err = x.d.o.Invoker.ServeWeb(w, req, invoke.Request{RequestID: x.id, Function: x.url.Function, Qualifier: x.url.Qualifier})
 	if err != nil {
 		x.refuse(err)
 	}

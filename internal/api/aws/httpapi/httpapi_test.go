@@ -46,6 +46,19 @@ func (f functions) Sync(_ context.Context, r invoke.Request) (invoke.Result, err
 	return invoke.Result{Payload: b}, err
 }
 
+// ServesHTTP takes the function called site for a web server.
+func (functions) ServesHTTP(name, _ string) bool { return name == "site" }
+
+func (functions) ServeWeb(w http.ResponseWriter, req *http.Request, _ invoke.Request) error {
+	b, err := io.ReadAll(req.Body)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	fmt.Fprintf(w, "%s %s %s", req.Method, req.URL.EscapedPath(), b)
+	return nil
+}
+
 // echo answers with its event.
 func echo(event map[string]any) (any, error) { return event, nil }
 
@@ -240,6 +253,24 @@ func TestHTTPIntegrationsPassRequestsOn(t *testing.T) {
 		r.ServeEndpoint(w, req, endpoint.Address{Name: "abc"})
 		if w.Code != http.StatusAccepted || w.Body.String() != want || w.Header().Get("X-Back") != "yes" {
 			t.Errorf("%s: %d %s, want %s", target, w.Code, w.Body, want)
+		}
+	}
+}
+
+func TestWebServersGetRequestsAsTheyAre(t *testing.T) {
+	r := newRig(t, functions{"auth": func(map[string]any) (any, error) { return map[string]any{"isAuthorized": true}, nil }})
+	a := r.serve(t, DefaultStage,
+		&Route{Key: "ANY /{proxy+}", Integration: to("site", "2.0")},
+		&Route{Key: "POST /mine", Integration: to("site", "2.0"), Authorizer: &Lambda{Function: "auth", Format: "2.0", Simple: true}},
+	)
+	a.CORS = &endpoint.CORS{Origins: []string{"https://a.example"}}
+	for _, path := range []string{"/a%2Fb/c", "/mine"} {
+		req := httptest.NewRequest(http.MethodPost, path, strings.NewReader("body"))
+		req.Header.Set("Origin", "https://a.example")
+		w := httptest.NewRecorder()
+		r.ServeEndpoint(w, req, endpoint.Address{Name: "abc"})
+		if w.Body.String() != "POST "+path+" body" || strings.Join(w.Header()["Access-Control-Allow-Origin"], " ") != "https://a.example" {
+			t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
 		}
 	}
 }

@@ -23,6 +23,10 @@ import (
 type Invoker interface {
 	// Sync runs a call and returns its answer, which may be the function's error.
 	Sync(ctx context.Context, r invoke.Request) (invoke.Result, error)
+	// ServesHTTP reports whether a function is a web server.
+	ServesHTTP(name, qualifier string) bool
+	// ServeWeb passes a request on to one; an error means that nothing was answered.
+	ServeWeb(w http.ResponseWriter, req *http.Request, r invoke.Request) error
 }
 
 // Options are what a Server is made of. All are required.
@@ -226,24 +230,31 @@ func (x *exchange) serve(path string) {
 		x.fail(http.StatusTooManyRequests, "Too Many Requests")
 		return
 	}
-	if !x.readBody() {
+	// What goes on as it is needs no body of its own here, but for a signature.
+	i := &route.Integration
+	web := i.URL == nil && x.s.o.Invoker.ServesHTTP(i.Function, i.Qualifier)
+	if !x.readBody((web || i.URL != nil) && route.Authorizer == nil) {
 		return
 	}
 	if route.Authorizer != nil && !route.Authorizer.authorize(x) {
 		return
 	}
-	if route.Integration.URL != nil {
+	switch {
+	case i.URL != nil:
 		x.forward()
-		return
+	case web:
+		x.serveWeb()
+	default:
+		x.invoke()
 	}
-	x.invoke()
 }
 
-func (x *exchange) readBody() bool {
+// readBody reads the body, or bounds it if it goes on as it comes.
+func (x *exchange) readBody(asItComes bool) bool {
 	endpoint.BoundBody(x.w, x.r)
-	if x.route.Integration.URL != nil && x.route.Authorizer == nil {
+	if asItComes {
 		x.r.Body = http.MaxBytesReader(x.w, x.r.Body, x.s.o.MaxBody)
-		return true // it goes on as it comes
+		return true
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, x.s.o.MaxBody))
 	var large *http.MaxBytesError

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -60,10 +61,30 @@ func serve(in io.Reader, out io.Writer) error {
 		if err != nil {
 			kind, body = sandbox.FrameFailure, []byte(err.Error())
 		}
+		if name == "stream" && err == nil {
+			err = stream(out, body)
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if err := send(out, kind, body); err != nil {
 			return err
 		}
 	}
+}
+
+// stream answers with body in parts of 1,000 bytes.
+func stream(out io.Writer, body []byte) error {
+	if err := send(out, sandbox.FrameHead, nil); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(body, 1000) {
+		if err := send(out, sandbox.FrameChunk, part); err != nil {
+			return err
+		}
+	}
+	return send(out, sandbox.FrameEnd, nil)
 }
 
 func send(out io.Writer, kind sandbox.FrameKind, body []byte) error {
@@ -78,7 +99,8 @@ var (
 
 // actions are what the suite can ask for. An error makes a Failure frame.
 var actions = map[string]func(arg string, body []byte) ([]byte, error){
-	"echo": func(_ string, body []byte) ([]byte, error) { return body, nil },
+	"stream": func(_ string, body []byte) ([]byte, error) { return body, nil },
+	"echo":   func(_ string, body []byte) ([]byte, error) { return body, nil },
 	"self": func(string, []byte) ([]byte, error) {
 		dir, err := os.Getwd()
 		if err != nil {
