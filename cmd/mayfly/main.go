@@ -139,7 +139,7 @@ The AWS CLI and SDKs work too: eval "$(mayfly env)"`,
 		root.AddCommand(cmd)
 	}
 	for _, cmd := range []*cobra.Command{
-		c.queueCommand(), c.bucketCommand(), c.triggerCommand(),
+		c.queueCommand(), c.bucketCommand(), c.scheduleCommand(), c.eventsCommand(), c.triggerCommand(),
 	} {
 		cmd.GroupID = "events"
 		root.AddCommand(cmd)

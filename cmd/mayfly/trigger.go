@@ -26,7 +26,9 @@ type triggerKind interface {
 }
 
 // triggerKinds returns all kinds, in the order of the help.
-func triggerKinds() []triggerKind { return []triggerKind{&queueTrigger{}, &bucketTrigger{}} }
+func triggerKinds() []triggerKind {
+	return []triggerKind{&queueTrigger{}, &bucketTrigger{}, &timeTrigger{flag: "every"}, &timeTrigger{flag: "cron"}, &ruleTrigger{}}
+}
 
 // triggerLine is a trigger as ls shows it.
 type triggerLine struct {
@@ -59,6 +61,9 @@ func (c *cli) triggerAdd() *cobra.Command {
 		Example: `  mayfly trigger add ship --queue orders
   mayfly trigger add ship --queue orders --batch 100 --window 5s --partial
   mayfly trigger add resize --bucket photos --prefix in/ --suffix .jpg
+  mayfly trigger add report --cron '30 2 * * *' --zone Europe/Berlin
+  mayfly trigger add poll --every 5m
+  mayfly trigger add welcome --pattern '{"source": ["shop"], "detail-type": ["CustomerJoined"]}'
   mayfly trigger add ship --queue orders --filter '{"body": {"total": [{"numeric": [">", 100]}]}}'`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeFunctions(1),
@@ -113,7 +118,7 @@ func (c *cli) triggerLs() *cobra.Command {
 				return c.printJSON(lines)
 			}
 			if len(lines) == 0 {
-				fmt.Fprintln(c.err, "No triggers. Add one: mayfly trigger add FUNCTION --queue NAME, or --bucket NAME")
+				fmt.Fprintln(c.err, "No triggers. Add one: mayfly trigger add FUNCTION --queue NAME, --bucket NAME, --every 5m, --cron '0 8 * * *' or --pattern JSON")
 				return nil
 			}
 			var rows [][]string

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	api "github.com/mayfly-dev/mayfly/internal/client"
+)
+
+func (c *cli) eventsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Put events on an event bus",
+		Long: `Put events on an event bus. Clients of EventBridge's API use the same buses.
+To wake a function by events: mayfly trigger add FUNCTION --pattern '{"source": ["shop"]}'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(c.eventsPut())
+	return cmd
+}
+
+// events calls operations on event buses.
+func (cl *client) events(ctx context.Context, operation string, in, out any) error {
+	return cl.api.Operation(ctx, api.Events, operation, in, out)
+}
+
+func (c *cli) eventsPut() *cobra.Command {
+	var bus, source, kind string
+	cmd := &cobra.Command{
+		Use:   "put [DETAIL]",
+		Short: "Put an event on a bus",
+		Example: `  mayfly events put --source shop --type OrderPlaced '{"id": 7}'
+  mayfly events put --source shop --type OrderPlaced @order.json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if source == "" || kind == "" {
+				return usageError{errors.New("say what the event is: --source and --type")}
+			}
+			detail, err := c.body(args)
+			if err != nil {
+				return err
+			}
+			if !json.Valid([]byte(detail)) {
+				return usageError{errors.New("the event's detail is not JSON")}
+			}
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			return c.putEvent(cmd.Context(), cl, map[string]string{"EventBusName": bus, "Source": source, "DetailType": kind, "Detail": detail})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&bus, "bus", "default", "the event bus")
+	f.StringVar(&source, "source", "", "who tells of it, such as shop")
+	f.StringVar(&kind, "type", "", "what happened, such as OrderPlaced")
+	return cmd
+}
+
+// putEvent puts one event and prints its id.
+func (c *cli) putEvent(ctx context.Context, cl *client, entry map[string]string) error {
+	var out struct {
+		Entries []struct{ EventId, ErrorMessage string }
+	}
+	if err := cl.events(ctx, "PutEvents", map[string]any{"Entries": []map[string]string{entry}}, &out); err != nil {
+		return err
+	}
+	if len(out.Entries) != 1 {
+		return errors.New("the node's answer does not tell of the event")
+	}
+	if m := out.Entries[0].ErrorMessage; m != "" {
+		return errors.New(m)
+	}
+	if c.json {
+		return c.printJSON(map[string]string{"id": out.Entries[0].EventId})
+	}
+	_, err := fmt.Fprintln(c.out, out.Entries[0].EventId)
+	return err
+}
