@@ -50,7 +50,7 @@ func (r *ruleTrigger) add(ctx context.Context, cl *client, function, qualifier s
 // triggerLine shows a rule as what wakes a function.
 func (r busRule) triggerLine(arn string) triggerLine {
 	l := triggerLine{
-		ID: r.Name, Function: strings.TrimPrefix(arnText(arn), "function "), Source: "events on bus " + r.Bus, Detail: r.Pattern, State: title(r.State),
+		ID: r.Name, Function: strings.TrimPrefix(arnText(arn), "function "), Source: "event bus " + r.Bus, Detail: r.Pattern, State: title(r.State),
 	}
 	if r.Bus != "default" {
 		l.ID = r.Bus + "/" + r.Name
