@@ -45,6 +45,7 @@ type Options struct {
 	DrainLimit    time.Duration    // how long calls under way may take at the end
 	VersionDirs   []string         // directories of version managers, for interpreters
 	RetryWaits    []time.Duration  // between the runs of an asynchronous call whose function failed
+	OTLP          string           // address of a collector of traces and metrics
 	StrictRuntime bool             // refuse runtimes whose exact version is missing
 	TLSListen     string           // HOST:PORT of TLS besides, with the two files
 	TLSCert       string           // PEM file
@@ -120,6 +121,7 @@ func (o Options) config(t testing.TB) node.Config {
 		cfg.RetryWaits = o.RetryWaits
 	}
 	set(&cfg.Driver, o.Driver)
+	set(&cfg.OTLP, o.OTLP)
 	set(&cfg.KeepAlive, o.KeepAlive)
 	set(&cfg.MemoryMB, o.MemoryMB)
 	set(&cfg.Concurrency, o.Concurrency)

@@ -36,6 +36,8 @@ func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.StringVar(&c.ACMERoots, "acme-roots", c.ACMERoots, "PEM file of certificates by which the ACME directory is trusted")
 	f.StringVar(&c.Region, "region", c.Region, "region that clients sign for")
 	f.StringVar(&c.Account, "account", c.Account, "account number in identifiers, 12 digits")
+	f.StringVar(&c.OTLP, "otlp", c.OTLP, "http://HOST:4318 or grpc://HOST:4317 of an OpenTelemetry collector, for traces and metrics")
+	f.StringVar(&c.MetricsToken, "metrics-token", c.MetricsToken, "bearer token with which other machines may read /metrics")
 	f.StringVar(&c.Prices, "prices", c.Prices, "file with the price sheet of bills (JSON); the default is AWS's list prices")
 
 	f.StringVar(&c.Driver, "driver", c.Driver, "how functions are isolated: gvisor, or process (not at all, for development)")

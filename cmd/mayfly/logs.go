@@ -22,6 +22,7 @@ type logsOptions struct {
 	since   string
 	request string
 	grep    string
+	level   string
 }
 
 func (c *cli) logsCommand() *cobra.Command {
@@ -29,8 +30,11 @@ func (c *cli) logsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
 		Short: "Print what a function wrote",
+		Long: `Print what a function wrote, with the node's own lines around each call. Levels
+are read off the lines: "level" of a JSON line, or the word of a logger.`,
 		Example: `  mayfly logs hello -f
   mayfly logs hello --since 24h --grep Error
+  mayfly logs hello --since 24h --level error
   mayfly logs hello --since 2026-11-23T04:00:00Z`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeFunctions(1),
@@ -40,6 +44,7 @@ func (c *cli) logsCommand() *cobra.Command {
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with each new line")
 	f.StringVar(&o.since, "since", "1h", "how far back: a duration, a time, or all")
 	f.StringVar(&o.request, "request", "", "only lines of the call with this request id")
+	f.StringVar(&o.level, "level", "", "only lines of this level or above: trace, debug, info, warn, error or fatal")
 	f.StringVar(&o.grep, "grep", "", "only lines with this text in them")
 	return cmd
 }
@@ -82,6 +87,9 @@ func (c *cli) logs(ctx context.Context, name string, o logsOptions) error {
 	}
 	if o.grep != "" {
 		q.Set("contains", o.grep)
+	}
+	if o.level != "" {
+		q.Set("level", o.level)
 	}
 	cl, err := c.client()
 	if err != nil {

@@ -132,7 +132,7 @@ The AWS CLI and SDKs work too: eval "$(mayfly env)"`,
 		root.AddCommand(cmd)
 	}
 	for _, cmd := range []*cobra.Command{
-		c.deployCommand(), c.invokeCommand(), c.lsCommand(), c.describeCommand(), c.logsCommand(), c.urlCommand(), c.apiCommand(), c.promoteCommand(), c.rollbackCommand(), c.concurrencyCommand(), c.rmCommand(),
+		c.deployCommand(), c.invokeCommand(), c.lsCommand(), c.describeCommand(), c.logsCommand(), c.traceCommand(), c.urlCommand(), c.apiCommand(), c.promoteCommand(), c.rollbackCommand(), c.concurrencyCommand(), c.rmCommand(),
 		c.devCommand(), c.recordCommand(), c.replayCommand(),
 	} {
 		cmd.GroupID = "functions"

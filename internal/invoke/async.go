@@ -129,6 +129,7 @@ func (n *Invoker) hopeless(q queued, set function.AsyncSettings) Condition {
 // attempt runs the call once. What the node can't run now goes back to the queue.
 func (n *Invoker) attempt(ctx context.Context, q queued, set function.AsyncSettings, delivery int) (time.Duration, error) {
 	v, err := n.admit(q.Request, n.cfg.MaxAsync)
+	q.accepted = q.Accepted
 	var res Result
 	if err == nil {
 		res, err = n.run(ctx, v, q.Request, q.Deliveries+delivery, nil)

@@ -7,6 +7,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/function"
+	"github.com/mayfly-dev/mayfly/internal/trace"
 )
 
 // MaxPasses is how often a chain of events may pass through a function before
@@ -56,6 +57,9 @@ const giveUp = 6 * time.Hour
 // all have it, or when it is queued again for those that don't.
 func (n *Invoker) end(ctx context.Context, q queued, set function.AsyncSettings, c Condition, delivery int) (time.Duration, error) {
 	q.Ended = &ending{Condition: c, At: time.Now(), Tell: n.targets(q, set, c)}
+	if c != Success && n.cfg.GivenUp != nil {
+		n.cfg.GivenUp(q.Function)
+	}
 	if c != Success && len(q.Ended.Tell) == 0 {
 		n.cfg.Log.Warn("a queued call failed and nobody is told: its function has no destination for that and no dead letter queue",
 			"function", q.Function, "request", q.RequestID, "condition", string(c), "runs", q.Runs)
@@ -135,5 +139,8 @@ func (n *Invoker) send(ctx context.Context, t telling, e Ended) error {
 	}
 	m.ID = derivedID(e.RequestID + " " + what + " " + t.Target.String())
 	m.Time, m.TraceID, m.Lineage = e.At, e.TraceID, e.Lineage.With(e.Function)
+	if e.Result != nil {
+		m.TraceID = trace.WithParent(m.TraceID, e.Result.Record.Span)
+	}
 	return n.cfg.Senders.Send(ctx, t.Target, m)
 }

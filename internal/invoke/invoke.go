@@ -15,9 +15,11 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/meter"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/spine"
+	"github.com/mayfly-dev/mayfly/internal/trace"
 )
 
-// Config is what an Invoker is made of. All fields but Finished are required.
+// Config is what an Invoker is made of. All fields are required unless they say
+// otherwise.
 type Config struct {
 	Functions *function.Registry
 	Pool      *sandbox.Pool
@@ -37,6 +39,9 @@ type Config struct {
 
 	// Finished, if set, is told of each call that has run. It must not wait.
 	Finished func(Request, Result)
+	// Throttled and GivenUp, if set, are told the functions of calls that were
+	// refused for want of room, and of asynchronous calls that were given up.
+	Throttled, GivenUp func(function string)
 }
 
 // Invoker runs calls. It is safe for concurrent use.
@@ -99,9 +104,10 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 	own, only, rest := n.cfg.Functions.Shares(r.Function)
 	inOwn, err := n.admission.enter(r.Function, own, only, rest)
 	if err != nil {
-		return Result{}, err
+		return Result{}, n.refused(r, err)
 	}
 	defer n.admission.leave(r.Function, inOwn)
+	r.TraceID = n.cfg.Words.Trace(r.TraceID, r.Lineage.With(r.Function))
 
 	began := time.Now()
 	inst, err := n.cfg.Pool.Acquire(ctx, v)
@@ -110,7 +116,7 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 		return n.finished(r)(n.initFailed(v, r, attempt, began, failed))
 	}
 	if err != nil {
-		return Result{}, err
+		return Result{}, n.refused(r, err)
 	}
 	defer n.cfg.Pool.Release(inst)
 	rec := n.record(v, r, attempt)
@@ -123,6 +129,14 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 		rec.Phases.Queue = max(0, rec.Phases.Queue-times.Sandbox-times.Restore-times.Init)
 	}
 	return n.finished(r)(n.call(ctx, inst, r, rec, w))
+}
+
+// refused tells who listens of a call that was throttled, and passes the error on.
+func (n *Invoker) refused(r Request, err error) error {
+	if errs.Is(err, errs.Throttled) && n.cfg.Throttled != nil {
+		n.cfg.Throttled(r.Function)
+	}
+	return err
 }
 
 // finished tells who listens of a call that has run, and passes its outcome on.
@@ -143,6 +157,12 @@ func (n *Invoker) record(v *function.Version, r Request, attempt int) meter.Reco
 	if r.Qualifier != v.Version {
 		rec.Alias = r.Qualifier
 	}
+	if t := trace.Parse(r.TraceID); t.Trace != "" {
+		rec.Trace, rec.Parent, rec.Span = t.Trace, t.Span, trace.NewID()
+	}
+	if !r.accepted.IsZero() {
+		rec.Age = max(rec.Start.Sub(r.accepted), time.Nanosecond)
+	}
 	return rec
 }
 
@@ -156,7 +176,7 @@ func (n *Invoker) call(ctx context.Context, inst *sandbox.Instance, r Request, r
 	first := len(log.lines)
 	c := &sandbox.Call{
 		RequestID: r.RequestID, Deadline: time.Now().Add(v.Timeout), InvokedName: r.InvokedName,
-		TraceID: n.cfg.Words.Trace(r.TraceID, r.Lineage.With(r.Function)), ClientContext: r.ClientContext, Payload: r.Payload,
+		TraceID: trace.WithParent(r.TraceID, rec.Span), ClientContext: r.ClientContext, Payload: r.Payload,
 	}
 	var a sandbox.Answer
 	if w == nil {

@@ -4,6 +4,8 @@
 package invoke
 
 import (
+	"time"
+
 	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/meter"
 )
@@ -27,6 +29,8 @@ type Request struct {
 	TraceID       string        // in the door's format, may be empty
 	Tail          bool          // the caller wants the end of the log
 	Lineage       event.Lineage `json:",omitzero"` // the functions that the call came through
+
+	accepted time.Time // of a queued call: when it was
 }
 
 // Result is a finished call. A function that failed is still a result: its

@@ -51,6 +51,8 @@ type Record struct {
 	Kept      bool          `json:"pc,omitempty"`    // ran on provisioned concurrency
 	Instance  string        `json:"inst,omitempty"`  // "" if none became ready
 	Trace     string        `json:"trace,omitempty"` // id of the trace it is part of, 32 hexadecimal digits
+	Span      string        `json:"span,omitempty"`  // id of the call's own span in it, 16 digits
+	Parent    string        `json:"from,omitempty"`  // id of the span that caused the call
 	Phases    Phases        `json:"phases,omitzero"`
 }
 

@@ -53,6 +53,7 @@ var rank = map[string]int{
 	"internal/endpoint":       20,
 	"internal/certificate":    20,
 	"internal/snapshot":       25,
+	"internal/metrics":        25,
 	"internal/image":          25,
 	"internal/sandbox":        30,
 	"internal/sandbox/gvisor": 35, "internal/sandbox/process": 35, "internal/sandbox/sandboxtest": 34,
@@ -129,6 +130,8 @@ func TestEnginesStayInTheirRooms(t *testing.T) {
 		"gvisor.dev/":                   "internal/sandbox/gvisor",
 		"github.com/tetratelabs/wazero": "internal/sandbox/wasm",
 		"github.com/aws/":               "internal/api",
+		"go.etcd.io/bbolt":              "internal/meter",
+		"github.com/prometheus/":        "internal/metrics",
 	}
 	for path, p := range packages(t) {
 		for _, imp := range p.Imports {

@@ -56,6 +56,9 @@ type Config struct {
 	Account string // 12 digits, the account in identifiers
 	Prices  string // path of a price sheet, JSON; "" is the cloud's list prices
 
+	OTLP         string // http://, https:// or grpc:// address of a collector of traces and metrics; "" for none
+	MetricsToken string // lets others than this machine read /metrics; "" lets nobody
+
 	Driver          string        // DriverGVisor or DriverProcess
 	Spine           string        // "" embeds the engine; nats://host:port uses a cluster
 	KeepAlive       time.Duration // how long an idle instance is kept

@@ -28,10 +28,10 @@ func (n *Node) openEndpoints(ctx context.Context) error {
 	if n.policies, err = endpoint.OpenDocuments[lambda.Policy](ctx, bucket, "policy"); err != nil {
 		return err
 	}
-	n.front.labels[labelURLs] = functionurl.New(functionurl.Options{
+	n.front.labels[labelURLs] = traced{spans: n.spans, Handler: functionurl.New(functionurl.Options{
 		Region: n.cfg.Region, Account: n.cfg.Account, Domain: n.cfg.Domain, URLs: n.urls, Invoker: n.invoker,
 		Auth: n.auth, MaxBody: n.cfg.MaxSyncPayload, Log: n.log,
-	})
+	})}
 	server := httpapi.New(httpapi.Options{
 		Region: n.cfg.Region, Account: n.cfg.Account, Domain: n.cfg.Domain, Invoker: n.invoker,
 		Auth: n.auth, MaxBody: maxAPIBody, Client: outward(), Log: n.log, Access: n.access,
@@ -43,10 +43,11 @@ func (n *Node) openEndpoints(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.front.labels[labelAPIs] = server
+	traced := traced{server, n.spans}
+	n.front.labels[labelAPIs] = traced
 	n.front.domains = func(host string) endpoint.Handler {
 		if server.HasDomain(host) {
-			return server
+			return traced
 		}
 		return nil
 	}

@@ -21,7 +21,7 @@ func (n *Node) openMeter(ctx context.Context) (err error) {
 		return err
 	}
 	n.meter, err = meter.Open(ctx, meter.Config{
-		Path: n.path("ledger.db"), Journal: journal, Log: n.log, Tags: n.tagsOf,
+		Path: n.path("ledger.db"), Journal: journal, Log: n.log, Tags: n.tagsOf, Entered: n.entered,
 	})
 	return err
 }

@@ -33,6 +33,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/invoke"
 	"github.com/mayfly-dev/mayfly/internal/logs"
 	"github.com/mayfly-dev/mayfly/internal/meter"
+	"github.com/mayfly-dev/mayfly/internal/metrics"
 	"github.com/mayfly-dev/mayfly/internal/queue"
 	"github.com/mayfly-dev/mayfly/internal/replay"
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
@@ -40,6 +41,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/schedule"
 	"github.com/mayfly-dev/mayfly/internal/snapshot"
 	"github.com/mayfly-dev/mayfly/internal/spine"
+	"github.com/mayfly-dev/mayfly/internal/trace"
 	"github.com/mayfly-dev/mayfly/internal/trigger"
 )
 
@@ -68,6 +70,10 @@ type Node struct {
 	blobs     *disk.Store
 	logs      *logs.Store
 	meter     *meter.Ledger
+	metrics   *metrics.Metrics
+	spans     *trace.Spans
+	exporter  *trace.Exporter // nil without a collector
+	calls     *spine.Lanes
 	replay    *replay.Store
 	prices    meter.PriceSheet // in force
 	list      meter.PriceSheet // of the cloud, for comparison
@@ -122,16 +128,16 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("find the data directory: %w", err)
 	}
-	n := &Node{cfg: cfg, log: log, version: version, started: time.Now(), senders: event.Senders{}, front: newFront(cfg.Domain)}
+	n := &Node{cfg: cfg, log: log, metrics: metrics.New(version), version: version, started: time.Now(), senders: event.Senders{}, front: newFront(cfg.Domain)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		n.openDir, n.openStores, n.openMeter, n.openReplay, n.openRuntimes, n.openDriver, n.openSnapshots, n.openCore,
+		n.openDir, n.openStores, n.openTraces, n.openMeter, n.openReplay, n.openRuntimes, n.openDriver, n.openSnapshots, n.openCore,
 		n.openEndpoints, n.openQueues, n.openTriggers, n.openBuses, n.openSchedules,
-		n.openObjects,
+		n.openObjects, n.openMetrics,
 		n.openDoors, n.openConsole, n.openServer, n.openTLS,
 	} {
 		if err := open(ctx); err != nil {
@@ -215,15 +221,15 @@ func (n *Node) openCore(ctx context.Context) error {
 		return err
 	}
 	n.capacity = invoke.NewCapacity(n.registry, n.pool, n.meter)
-	calls, err := n.spine.Calls(ctx)
-	if err != nil {
+	if n.calls, err = n.spine.Calls(ctx); err != nil {
 		return err
 	}
 	n.signers.Know(n.registry)
 	n.invoker = invoke.New(invoke.Config{
-		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: calls, Log: n.log,
+		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: n.calls, Log: n.log,
 		Blobs: n.blobs, Senders: n.senders, Words: n.words(), RetryWaits: n.cfg.RetryWaits,
 		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Finished: n.replay.Record,
+		Throttled: n.metrics.Throttled, GivenUp: n.metrics.DeadLetter,
 	})
 	n.senders[event.Function] = n.invoker
 	return nil
@@ -261,6 +267,7 @@ func (n *Node) Run(ctx context.Context) error {
 		var listeners errgroup.Group
 		listeners.Go(func() error { return n.meter.Run(meterCtx) })
 		listeners.Go(func() error { return n.replay.Run(meterCtx) })
+		listeners.Go(func() error { return n.export(meterCtx) })
 		metered <- listeners.Wait()
 	}()
 

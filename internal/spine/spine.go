@@ -118,6 +118,15 @@ func (s *Spine) Close() {
 	}
 }
 
+// Usage returns how many streams there are and how many bytes they hold.
+func (s *Spine) Usage(ctx context.Context) (streams int, bytes uint64, err error) {
+	info, err := s.js.AccountInfo(ctx)
+	if err != nil {
+		return 0, 0, wrap(err, "ask for the spine's usage")
+	}
+	return info.Streams, info.Store, nil
+}
+
 // stream makes the stream, or brings an existing one to cfg.
 func (s *Spine) stream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
 	cfg.Replicas = s.replicas

@@ -351,9 +351,7 @@ func (w *workers) call(ctx context.Context, ds []received, payload []byte) bool 
 		RequestID: uuid.NewString(), Function: w.m.Function.Name, Qualifier: w.m.Function.Qualifier, Payload: payload,
 		Lineage: lineage(ds),
 	}
-	if len(ds) == 1 {
-		r.TraceID = ds[0].TraceID
-	}
+	r.TraceID = ds[0].TraceID // of several messages, the first one's
 	res, err := w.t.o.Invoker.Sync(ctx, r)
 	switch {
 	case err != nil && errs.Of(err).Reason == invoke.ReasonLoop:

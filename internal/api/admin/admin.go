@@ -14,7 +14,11 @@
 //	                             since, until, failed=1, cold=1, limit (100; at most 10,000).
 //	                             For the page before, until is the first one's start.
 //	GET records/{id}             the records of one request, one for each attempt (Records)
-//	GET logs/{function}          one logs.Entry a line: since, until, request, contains;
+//	GET traces                   the latest traces (Traces): limit (50)
+//	GET traces/{id}              one trace (Trace), by its id or by that of a request in it
+//	GET logs                     one logs.Entry a line of all functions, as they come: function
+//	                             (may be repeated), level, contains, since
+//	GET logs/{function}          one logs.Entry a line: since, until, request, contains, level;
 //	                             follow=1 goes on with each new line
 package admin
 
@@ -32,6 +36,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/meter"
 	"github.com/mayfly-dev/mayfly/internal/replay"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/trace"
 )
 
 const (
@@ -93,6 +98,7 @@ type Config struct {
 	Prices    meter.PriceSheet // in force
 	List      meter.PriceSheet // of the cloud, for comparison
 	Logs      *logs.Store
+	Spans     *trace.Spans
 	Functions Functions
 	Instances Instances
 	Replay    *replay.Store
@@ -114,6 +120,9 @@ func New(cfg Config) http.Handler {
 		"usage":                   d.usage,
 		"records":                 d.records,
 		"records/{id}":            d.record,
+		"traces":                  d.traces,
+		"traces/{id}":             d.trace,
+		"logs":                    d.tail,
 		"logs/{function}":         d.logs,
 		"functions/{name}/status": d.status,
 	} {

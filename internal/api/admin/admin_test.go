@@ -20,6 +20,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/logs"
 	"github.com/mayfly-dev/mayfly/internal/meter"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
+	"github.com/mayfly-dev/mayfly/internal/trace"
 )
 
 type oneFunction struct{ v function.Version }
@@ -94,7 +95,7 @@ func serve(t *testing.T) *fixture {
 		Node: func() Node {
 			return Node{Version: "v1", Driver: "gvisor", DataDir: "/d", Started: time.Now().Add(-time.Minute), Warnings: []string{"Careful."}}
 		},
-		Meter: f.meter, Prices: ListPrices("amd64"), List: ListPrices("arm64"), Logs: store, Log: log,
+		Meter: f.meter, Prices: ListPrices("amd64"), List: ListPrices("arm64"), Logs: store, Spans: trace.NewSpans(nil), Log: log,
 		Functions: oneFunction{function.Version{Function: "f", State: function.Active, Update: function.UpdateSuccessful, RuntimeWarning: "w"}},
 		Instances: twoInstances{},
 	}))

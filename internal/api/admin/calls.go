@@ -192,10 +192,10 @@ func (d *door) record(w http.ResponseWriter, r *http.Request) error {
 // logs answers with one entry a line. With follow=1 it goes on until the caller
 // leaves; the last line is a Problem if reading failed on the way.
 func (d *door) logs(w http.ResponseWriter, r *http.Request) error {
-	if err := only(r, "since", "until", "follow", "request", "contains"); err != nil {
+	if err := only(r, "since", "until", "follow", "request", "contains", "level"); err != nil {
 		return err
 	}
-	since, until, err := stretch(r)
+	f, err := filter(r)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,6 @@ func (d *door) logs(w http.ResponseWriter, r *http.Request) error {
 	if missing != nil && (follow || !errs.Is(missing, errs.NotFound)) {
 		return missing
 	}
-	f := logs.Filter{Since: since, Until: until, RequestID: r.FormValue("request"), Contains: r.FormValue("contains")}
 	if follow {
 		return d.stream(w, r, d.Logs.Follow(r.Context(), name, f), true, nil)
 	}

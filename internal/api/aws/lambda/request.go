@@ -8,6 +8,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/payload"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+	"github.com/mayfly-dev/mayfly/internal/trace"
 )
 
 // requestID returns the id of the HTTP request that ctx belongs to, which is
@@ -19,10 +20,16 @@ func requestID(ctx context.Context) string {
 	return uuid.NewString()
 }
 
+// w3cHeader is the W3C's header for the same.
+const w3cHeader = "Traceparent"
+
 func traceID(ctx context.Context) string {
 	if r := wire.HTTPRequest(ctx); r != nil {
 		if id := r.Header.Get(payload.TraceHeader); id != "" {
 			return id
+		}
+		if t := trace.ParseW3C(r.Header.Get(w3cHeader)); t.Trace != "" {
+			return t.Header()
 		}
 	}
 	return payload.NewTrace(time.Now())
