@@ -93,8 +93,29 @@ func (s *Store) forward(w http.ResponseWriter, r *http.Request, bucket, key stri
 		r.Header.Set(headerSource, host)
 	}
 	r.Header.Set(headerKey, key)
-	s.proxy.ServeHTTP(w, r)
+	s.proxy.ServeHTTP(answer{w}, r)
 }
+
+// answer writes the names of the owner's metadata as S3 does, in lower case: some
+// clients show them as they are written.
+type answer struct{ http.ResponseWriter }
+
+const metadata = "X-Amz-Meta-"
+
+// WriteHeader implements http.ResponseWriter.
+func (a answer) WriteHeader(status int) {
+	h := a.Header()
+	for name, values := range h {
+		if strings.HasPrefix(name, metadata) {
+			delete(h, name)
+			h[strings.ToLower(name)] = values
+		}
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (a answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // within has the gateway handle a request on a thread whose working directory is
 // the store's, after it has put the bucket that the host names into the path.
@@ -117,11 +138,18 @@ func (s *Store) within(c fiber.Ctx) (err error) {
 	if err != nil || c.Response().StatusCode() >= http.StatusMultipleChoices {
 		drain(c)
 	}
+	if c.Request().Header.ContentLength() == chunked {
+		// What is left of it would be read as the next request.
+		c.Response().Header.SetConnectionClose()
+	}
 	if err == nil && c.Response().StatusCode() < http.StatusMultipleChoices && changes(c.Method()) {
 		s.syncNamed(c.Path())
 	}
 	return err
 }
+
+// chunked is fasthttp's word for the length of a body that comes in chunks.
+const chunked = -1
 
 // maxDrain bounds what is read of the body of a refused request, in bytes.
 const maxDrain = 96 << 20
