@@ -9,7 +9,7 @@ TESTFLAGS   ?=
 GOLANGCI    ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEMOFLAGS   := $(if $(filter 1 true yes,$(ONCE)),--once)
 
-.PHONY: help build demo test vet deps generate lint bench bench-events ledger clean
+.PHONY: help build demo test vet deps generate lint bench bench-events bench-http ledger clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,6 +47,10 @@ bench: build ## cold and warm starts, throughput, memory
 bench-events: build ## queues, and the time from an event to its handler
 	@mkdir -p bench/results
 	$(GO) run ./bench -wake -o bench/results/$$(date -u +%F)-events.md
+
+bench-http: build ## function URLs and web servers beside the same server called directly
+	@mkdir -p bench/results
+	$(GO) run ./bench -http -o bench/results/$$(date -u +%F)-http.md
 
 ledger: ## 50,000 calls and a kill -9: the ledger equals the REPORT lines
 	$(GO) test -p 1 -timeout 20m -v ./test/fault -run TestLedgerEquals -ledger.calls 50000

@@ -4,6 +4,7 @@
 //
 //	make bench                 # writes bench/results/DATE.md
 //	make bench-events          # queues and what else wakes functions: DATE-events.md
+//	make bench-http            # HTTP endpoints and web servers: DATE-http.md
 //	go run ./bench -quick      # fewer runs, to standard output
 package main
 
@@ -31,6 +32,7 @@ type options struct {
 	only    string
 	wake    bool // measure events instead of calls
 	events  int  // of each source
+	http    bool // measure endpoints instead of calls
 	out     string
 }
 
@@ -44,6 +46,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "measure only functions whose name contains this")
 	flag.StringVar(&o.out, "o", "", "write the results to this `file`, besides standard output")
 	flag.BoolVar(&o.wake, "wake", false, "measure queues and what else wakes functions, instead of calls")
+	flag.BoolVar(&o.http, "http", false, "measure HTTP endpoints and web servers, instead of calls")
 	flag.IntVar(&o.events, "events", 1000, "events of each source")
 	quick := flag.Bool("quick", false, "few runs: to see that it works, not to quote")
 	flag.Parse()
@@ -75,8 +78,11 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer os.RemoveAll(work)
 
-	if o.wake {
+	switch {
+	case o.wake:
 		return runEvents(ctx, out, o, work)
+	case o.http:
+		return runHTTP(ctx, out, o, work)
 	}
 	note("building the handlers")
 	subjects, err := subjects(ctx, work, o.only)

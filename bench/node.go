@@ -112,7 +112,7 @@ func (n *node) create(ctx context.Context, s subject) error {
 	_, err := n.api.CreateFunction(ctx, &lambda.CreateFunctionInput{
 		FunctionName: &s.name, Runtime: types.Runtime(s.runtime), Handler: &s.handler,
 		Role: aws.String("arn:aws:iam::000000000000:role/bench"), Code: &types.FunctionCode{ZipFile: s.zip},
-		MemorySize: aws.Int32(128), Timeout: aws.Int32(30),
+		MemorySize: aws.Int32(128), Timeout: aws.Int32(30), Environment: &types.Environment{Variables: s.env},
 	})
 	if err != nil {
 		return err

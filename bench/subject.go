@@ -24,6 +24,7 @@ type subject struct {
 	runtime string
 	handler string
 	zip     []byte
+	env     map[string]string
 	plain   []string // command of the plain server, which prints its port
 }
 
@@ -50,10 +51,8 @@ func subjects(ctx context.Context, work, only string) ([]subject, error) {
 			continue
 		}
 		if s.name == "go" {
-			build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-tags=lambda.norpc", "-o", filepath.Join(work, "bootstrap"), "./bench/handlers/go")
-			build.Env = append(os.Environ(), "CGO_ENABLED=0")
-			if b, err := build.CombinedOutput(); err != nil {
-				return nil, fmt.Errorf("build the Go handler: %w: %s", err, b)
+			if err := buildGo(ctx, filepath.Join(work, "bootstrap"), "./bench/handlers/go"); err != nil {
+				return nil, err
 			}
 		}
 		var err error
@@ -66,6 +65,16 @@ func subjects(ctx context.Context, work, only string) ([]subject, error) {
 		return nil, errors.New("no function to measure")
 	}
 	return out, nil
+}
+
+// buildGo builds a package as a function's program.
+func buildGo(ctx context.Context, to, pkg string) error {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-tags=lambda.norpc", "-o", to, pkg)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if b, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w: %s", pkg, err, b)
+	}
+	return nil
 }
 
 func absolute(path string) string {

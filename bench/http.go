@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+)
+
+// way is one of the ways to the same answer.
+type way struct {
+	name string
+	base string // URL without its last slash
+	host string // that requests name, if not the one in base
+	http *http.Client
+}
+
+// request returns a request that takes the way.
+func (w way) request(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, w.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if w.host != "" {
+		req.Host = w.host
+	}
+	return req, nil
+}
+
+// call posts the payload.
+func (w way) call(ctx context.Context) error {
+	req, err := w.request(ctx, http.MethodPost, "/", payload)
+	if err != nil {
+		return err
+	}
+	return do(w.http, req)
+}
+
+// firstByte returns how long the first byte of a stream is on its way. The stream
+// goes on for a while, and is read to its end.
+func (w way) firstByte(ctx context.Context) (took time.Duration, err error) {
+	req, err := w.request(ctx, http.MethodGet, "/stream?pause=5ms", nil)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	resp, err := w.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(resp.Body, first); err != nil {
+		return 0, err
+	}
+	took = time.Since(began)
+	rest, err := io.ReadAll(resp.Body)
+	if err == nil && (resp.StatusCode != http.StatusOK || string(first)+string(rest) != "first last") {
+		err = fmt.Errorf("%s: %s, body %q", w.name, resp.Status, rest)
+	}
+	return took, err
+}
+
+// runHTTP measures a function behind its URL, and a web server as a function,
+// beside the same program called directly.
+func runHTTP(ctx context.Context, out io.Writer, o options, work string) (err error) {
+	note("building the program")
+	program := filepath.Join(work, "bootstrap")
+	if err := buildGo(ctx, program, "./bench/handlers/web"); err != nil {
+		return err
+	}
+	zip, err := pack(program)
+	if err != nil {
+		return err
+	}
+	direct, err := startPlain(ctx, subject{name: "direct", plain: []string{program, "-plain"}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, direct.stop()) }()
+	n, err := startNode(ctx, o, work)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.stop()) }()
+
+	goFunction := subject{runtime: "provided.al2023", handler: "bootstrap", zip: zip}
+	behind, streaming, web := goFunction, goFunction, goFunction
+	behind.name, streaming.name, web.name = "function URL", "function URL, RESPONSE_STREAM", "web server as a function"
+	web.env = map[string]string{"MAYFLY_WEB_COMMAND": "bootstrap -web"}
+	ways := []way{{name: "direct", base: strings.TrimSuffix(direct.url, "/"), http: direct.http}}
+	for i, s := range []subject{behind, web, streaming} {
+		w := way{name: s.name, base: n.endpoint, http: n.http}
+		s.name = fmt.Sprintf("bench-%d", i)
+		mode := types.InvokeModeBuffered
+		if i == 2 {
+			mode = types.InvokeModeResponseStream
+		}
+		if w.host, err = n.endpointOf(ctx, s, mode); err != nil {
+			return err
+		}
+		ways = append(ways, w)
+	}
+
+	fmt.Fprintf(out, "# Bench of HTTP, %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
+	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
+	fmt.Fprintln(out, "The same Go program each time; the bench's clients, the node and the program share the machine. A failed request ends the bench, also while instances start.")
+	if err := latencyOfWays(ctx, out, o, ways[:3]); err != nil {
+		return err
+	}
+	if err := throughputOfWays(ctx, out, o, ways[:3]); err != nil {
+		return err
+	}
+	return streamTable(ctx, out, o, []way{ways[0], ways[3], ways[2]})
+}
+
+// endpointOf makes a function with a public URL and returns its host.
+func (n *node) endpointOf(ctx context.Context, s subject, mode types.InvokeMode) (string, error) {
+	if err := n.create(ctx, s); err != nil {
+		return "", err
+	}
+	made, err := n.api.CreateFunctionUrlConfig(ctx, &lambda.CreateFunctionUrlConfigInput{FunctionName: &s.name, AuthType: types.FunctionUrlAuthTypeNone, InvokeMode: mode})
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(*made.FunctionUrl)
+	if err != nil {
+		return "", err
+	}
+	return u.Host, nil
+}
+
+// inTurns makes n calls each way, in turns, and returns the latencies of each.
+func inTurns(ctx context.Context, calls []call, n, turn int) ([]series, error) {
+	took := make([]series, len(calls))
+	for _, c := range calls { // warms up
+		if _, err := sequence(ctx, c, turn); err != nil {
+			return nil, err
+		}
+	}
+	for done := 0; done < n; done += turn {
+		for i, c := range calls {
+			s, err := sequence(ctx, c, min(turn, n-done))
+			if err != nil {
+				return nil, err
+			}
+			took[i] = append(took[i], s...)
+		}
+	}
+	return took, nil
+}
+
+// latencyOfWays measures with one client.
+func latencyOfWays(ctx context.Context, out io.Writer, o options, ways []way) error {
+	note("latency")
+	var calls []call
+	for _, w := range ways {
+		calls = append(calls, w.call)
+	}
+	took, err := inTurns(ctx, calls, o.warm, 250)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n## Latency, 1 KB payload, %d requests from one client\n\nAll in turns of 250 requests. Overhead: difference of the medians.\n\n", o.warm)
+	writeLatency(out, ways, took)
+	return nil
+}
+
+func writeLatency(out io.Writer, ways []way, took []series) {
+	fmt.Fprint(out, "| | p50 ms | p99 ms | overhead p50 ms |\n|---|---|---|---|\n")
+	for i, w := range ways {
+		fmt.Fprintf(out, "| %s | %.2f | %.2f | **%.2f** |\n", w.name, took[i].q(.5), took[i].q(.99), took[i].q(.5)-took[0].q(.5))
+	}
+}
+
+// throughputOfWays measures with many.
+func throughputOfWays(ctx context.Context, out io.Writer, o options, ways []way) error {
+	fmt.Fprintf(out, "\n## Throughput, requests per second over %s\n\n| clients |", o.span)
+	for i, w := range ways {
+		fmt.Fprintf(out, " %s |", w.name)
+		if i > 0 {
+			fmt.Fprint(out, " ratio |")
+		}
+	}
+	fmt.Fprint(out, "\n|---|"+strings.Repeat("---|", 2*len(ways)-1)+"\n")
+	for _, clients := range o.callers {
+		fmt.Fprintf(out, "| %d |", clients)
+		var base float64
+		for i, w := range ways {
+			note(fmt.Sprintf("throughput: %s with %d clients", w.name, clients))
+			if _, err := crowd(ctx, w.call, clients, o.span); err != nil { // instances start here
+				return err
+			}
+			got, err := crowd(ctx, w.call, clients, o.span)
+			if err != nil {
+				return err
+			}
+			if i == 0 {
+				base = got
+				fmt.Fprintf(out, " %.0f |", got)
+				continue
+			}
+			fmt.Fprintf(out, " %.0f | %.2f |", got, got/base)
+		}
+		fmt.Fprintln(out)
+	}
+	return nil
+}
+
+// streamTable measures how long the first byte of a stream is on its way.
+func streamTable(ctx context.Context, out io.Writer, o options, ways []way) error {
+	note("first streamed byte")
+	took := make([]series, len(ways))
+	n := max(1, o.warm/10)
+	const warmUp = 10
+	for k := range warmUp + n {
+		for i, w := range ways {
+			d, err := w.firstByte(ctx)
+			if err != nil {
+				return err
+			}
+			if k >= warmUp {
+				took[i].add(d)
+			}
+		}
+	}
+	fmt.Fprintf(out, "\n## First streamed byte, %d streams from one client, one after another\n\nFrom the request to the first byte of a body whose next one is written 5 ms later.\n\n", n)
+	writeLatency(out, ways, took)
+	return nil
+}
