@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -57,6 +58,42 @@ func (n *node) testWebhook(t *testing.T) {
 		if res.StatusCode != tc.status {
 			t.Errorf("%s: %s %s", tc.name, res.Status, answer)
 		}
+	}
+}
+
+// testGoStream reads the first part of an answer that aws-lambda-go makes of a
+// reader, long before there is a second one.
+func (n *node) testGoStream(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "bootstrap")
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-tags=lambda.norpc", "-o", program, "../../bench/handlers/web")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	code, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &lambda.CreateFunctionInput{
+		FunctionName: aws.String("stream"), Role: aws.String(lambdatest.Role), Runtime: types.RuntimeProvidedal2023, Handler: aws.String("bootstrap"),
+		Timeout: aws.Int32(60), Code: &types.FunctionCode{ZipFile: lambdatest.Zip(t, "bootstrap", string(code))},
+	}
+	if _, err := n.CreateFunction(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	n.Active(t, "stream")
+	url := n.url(t, "stream", func(in *lambda.CreateFunctionUrlConfigInput) { in.InvokeMode = types.InvokeModeResponseStream })
+	if res, body := n.do(t, http.MethodGet, url+"stream", ""); res.StatusCode != http.StatusOK || body != "first last" {
+		t.Errorf("%s %q", res.Status, body)
+	}
+	res, err := n.http.Get(url + "stream?pause=10m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	first := make([]byte, len("first"))
+	if _, err := io.ReadFull(res.Body, first); err != nil || string(first) != "first" {
+		t.Errorf("%q, %v", first, err)
 	}
 }
 

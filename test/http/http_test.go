@@ -136,6 +136,7 @@ func TestEndpoints(t *testing.T) {
 	t.Run("HTTP API", n.testAPI)
 	t.Run("tools", n.testTools)
 	t.Run("webhook", n.testWebhook)
+	t.Run("stream of a Go function", n.testGoStream)
 	t.Run("browser", n.testBrowser)
 	t.Run("new code under load", n.testDeployUnderLoad)
 }

@@ -320,14 +320,16 @@ func TestRuntimeAPIPassesStreamsOn(t *testing.T) {
 	i, a := runtimeAPI(t)
 	c := a.client()
 	next := make(chan struct{})
+	header := map[string]string{"Lambda-Runtime-Function-Response-Mode": "streaming", "Content-Type": "text/plain"}
 	stream := func(trailer http.Header, pieces ...string) chan answer {
 		r, w := io.Pipe()
 		req, err := http.NewRequest("POST", a.base+"invocation/"+testCall+"/response", r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("Lambda-Runtime-Function-Response-Mode", "streaming")
-		req.Header.Set("Content-Type", "text/plain")
+		for name, value := range header {
+			req.Header.Set(name, value)
+		}
 		req.Trailer = trailer
 		go func() {
 			for _, p := range pieces {
@@ -384,6 +386,26 @@ func TestRuntimeAPIPassesStreamsOn(t *testing.T) {
 	}
 	i.wantError(s.end, sandbox.FrameEnd, "Runtime.Midway", map[string]any{"errorMessage": "halfway"})
 	a.want(<-sent, 202, okBody)
+
+	// aws-lambda-go names no mode for what it reads of an io.Reader.
+	for _, kind := range []string{"application/octet-stream", "application/vnd.awslambda.http-integration-response"} {
+		header = map[string]string{"Content-Type": kind}
+		call = a.next(c)
+		i.send(sandbox.Call{})
+		<-call
+		sent = stream(nil, "part")
+		if f := i.frame(); f.Kind != sandbox.FrameHead || string(f.Header) != "Content-Type: "+kind+"\r\n" {
+			t.Errorf("frame of kind %d, header %q, instead of a head", f.Kind, f.Header)
+		}
+		if f := i.frame(); f.Kind != sandbox.FrameChunk || string(f.Body) != "part" {
+			t.Errorf("frame of kind %d, body %q, instead of a part", f.Kind, f.Body)
+		}
+		next <- struct{}{}
+		if f := i.frame(); f.Kind != sandbox.FrameEnd || len(f.Header) != 0 {
+			t.Errorf("frame of kind %d, header %q, instead of the end", f.Kind, f.Header)
+		}
+		a.want(<-sent, 202, okBody)
+	}
 
 	call = a.next(c)
 	i.send(sandbox.Call{})

@@ -151,7 +151,7 @@ func (a *api) response(id string, r *request) (*reply, outcome) {
 	}
 	a.state = responseSent
 	switch {
-	case r.mode != "" && r.mode != "streaming":
+	case r.mode != "" && r.mode != streamed:
 		return errorReply("400 Bad Request", "InvalidFunctionResponseMode", "Invalid function response mode"),
 			outcome{frameFailure, errorTypeHeader("Runtime.InvalidResponseModeHeader"), nil}
 	case r.tooLarge:
@@ -165,7 +165,7 @@ func (a *api) response(id string, r *request) (*reply, outcome) {
 func (a *api) opens(r *request) (outcome, bool) {
 	id, ok := strings.CutPrefix(r.path, apiPrefix+"invocation/")
 	id, ok2 := strings.CutSuffix(id, "/response")
-	if r.mode != "streaming" || r.method != "POST" || !ok || !ok2 || a.state != running || id != a.callID {
+	if r.mode != streamed || r.method != "POST" || !ok || !ok2 || a.state != running || id != a.callID {
 		return outcome{}, false
 	}
 	a.state = streaming

@@ -125,7 +125,10 @@ func (p *parser) head() (more bool, err *httpError) {
 		return false, err
 	}
 	p.consume(end + 4)
-	p.flows = p.req.mode == "streaming"
+	if chunked && p.req.mode == "" && isReader(p.req.contentType) {
+		p.req.mode = streamed
+	}
+	p.flows = p.req.mode == streamed
 	switch {
 	case chunked:
 		p.phase = inChunkSize
@@ -136,6 +139,16 @@ func (p *parser) head() (more bool, err *httpError) {
 		p.phase = complete
 	}
 	return false, nil
+}
+
+// streamed is the response mode of an answer that is passed on in parts.
+const streamed = "streaming"
+
+// isReader reports whether a content type is one of those that aws-lambda-go gives
+// to what it reads from a function's io.Reader. It names no response mode, and
+// expects such an answer to be passed on as it comes.
+func isReader(contentType string) bool {
+	return contentType == "application/vnd.awslambda.http-integration-response" || contentType == "application/octet-stream"
 }
 
 func (p *parser) requestLine(line []byte) (http10 bool, err *httpError) {
