@@ -130,7 +130,6 @@ func TestEnginesStayInTheirRooms(t *testing.T) {
 		"gvisor.dev/":                   "internal/sandbox/gvisor",
 		"github.com/tetratelabs/wazero": "internal/sandbox/wasm",
 		"github.com/aws/":               "internal/api",
-		"go.etcd.io/bbolt":              "internal/meter",
 		"github.com/prometheus/":        "internal/metrics",
 	}
 	for path, p := range packages(t) {
