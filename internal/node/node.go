@@ -271,7 +271,7 @@ func (n *Node) Run(ctx context.Context) error {
 		metered <- listeners.Wait()
 	}()
 
-	if _, err := n.invoker.Reconcile(ctx); err != nil {
+	if _, err := n.invoker.Reconcile(ctx); err != nil && ctx.Err() == nil { // stopped already: the next start does it
 		stopMeter()
 		return errors.Join(err, <-metered, n.close())
 	}
@@ -297,6 +297,9 @@ func (n *Node) Run(ctx context.Context) error {
 		return n.drain()
 	})
 	err := g.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // a part that was stopped while it was still beginning
+	}
 	n.log.Info("stopping: calls are done")
 	stopMeter()
 	return errors.Join(err, <-metered, n.close())

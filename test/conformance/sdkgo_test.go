@@ -362,7 +362,7 @@ func testRefusals(t *testing.T, c *lambda.Client) {
 		"timeout": {func(in *lambda.CreateFunctionInput) { in.Timeout = aws.Int32(901) }, 400, "ValidationException", "Member must have value less than or equal to 900"},
 		"bucket": {func(in *lambda.CreateFunctionInput) {
 			in.Code = &types.FunctionCode{S3Bucket: aws.String("bucket"), S3Key: aws.String("key")}
-		}, 400, "InvalidParameterValueException", "ZipFile"},
+		}, 400, "InvalidParameterValueException", "NoSuchBucket"},
 		"layers": {func(in *lambda.CreateFunctionInput) {
 			in.Layers = []string{"arn:aws:lambda:us-east-1:000000000000:layer:l:1"}
 		}, 400, "InvalidParameterValueException", "Layers"},

@@ -72,7 +72,7 @@ func TestRequestsThatAreNotProven(t *testing.T) {
 		"another query":  {0, func(r *http.Request) { r.URL.RawQuery = "MaxItems=1" }, "InvalidSignatureException", "does not match the signature you provided"},
 		"another method": {0, func(r *http.Request) { r.Method = http.MethodPost }, "InvalidSignatureException", "does not match the signature you provided"},
 		"another service": {0, func(r *http.Request) {
-			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "/lambda/", "/sqs/", 1))
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "/lambda/", "/scheduler/", 1)) // which words it as Lambda does
 		}, "InvalidSignatureException", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
