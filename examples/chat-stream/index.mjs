@@ -2,8 +2,8 @@
 // while the answer is made. Give it a URL in stream mode:
 //
 //   mayfly deploy chat-stream
-//   aws lambda create-function-url-config --function-name chat-stream --auth-type NONE --invoke-mode RESPONSE_STREAM
-//   curl -N "$URL?q=why"
+//   mayfly url chat-stream --public --stream
+//   curl -N "$(mayfly url chat-stream)?q=why"
 import { setTimeout as pause } from 'node:timers/promises';
 
 async function* answer(question) {
