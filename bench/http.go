@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -73,57 +74,103 @@ func (w way) firstByte(ctx context.Context) (took time.Duration, err error) {
 	return took, err
 }
 
-// runHTTP measures a function behind its URL, and a web server as a function,
-// beside the same program called directly.
+// program is one that answers alike as a function and as a web server.
+type program struct {
+	name, runtime      string
+	handler, streaming string // as a function, with a URL that waits for the answer or streams it
+	web                string // command of the web server
+	plain              []string
+	zip                []byte
+}
+
+// programs builds those that the machine has runtimes for.
+func programs(ctx context.Context, work string) ([]program, error) {
+	const script = "bench/handlers/web/index.mjs"
+	binary := filepath.Join(work, "bootstrap")
+	if err := buildGo(ctx, binary, "./bench/handlers/web"); err != nil {
+		return nil, err
+	}
+	zip, err := pack(binary)
+	if err != nil {
+		return nil, err
+	}
+	out := []program{{
+		name: "Go", runtime: "provided.al2023", handler: "bootstrap", streaming: "bootstrap",
+		web: "bootstrap -web", plain: []string{binary, "-plain"}, zip: zip,
+	}}
+	if _, err := exec.LookPath("node"); err != nil {
+		note("skipping Node.js: no node here")
+		return out, nil
+	}
+	if zip, err = pack(script); err != nil {
+		return nil, err
+	}
+	return append(out, program{
+		name: "Node.js", runtime: "nodejs20.x", handler: "index.handler", streaming: "index.streaming",
+		web: "node index.mjs -web", plain: []string{"node", script, "-plain"}, zip: zip,
+	}), nil
+}
+
+// runHTTP measures functions behind their URLs, and web servers as functions,
+// beside the same programs called directly.
 func runHTTP(ctx context.Context, out io.Writer, o options, work string) (err error) {
-	note("building the program")
-	program := filepath.Join(work, "bootstrap")
-	if err := buildGo(ctx, program, "./bench/handlers/web"); err != nil {
-		return err
-	}
-	zip, err := pack(program)
+	note("building the programs")
+	all, err := programs(ctx, work)
 	if err != nil {
 		return err
 	}
-	direct, err := startPlain(ctx, subject{name: "direct", plain: []string{program, "-plain"}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, direct.stop()) }()
 	n, err := startNode(ctx, o, work)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
-
-	goFunction := subject{runtime: "provided.al2023", handler: "bootstrap", zip: zip}
-	behind, streaming, web := goFunction, goFunction, goFunction
-	behind.name, streaming.name, web.name = "function URL", "function URL, RESPONSE_STREAM", "web server as a function"
-	web.env = map[string]string{"MAYFLY_WEB_COMMAND": "bootstrap -web"}
-	ways := []way{{name: "direct", base: strings.TrimSuffix(direct.url, "/"), http: direct.http}}
-	for i, s := range []subject{behind, web, streaming} {
-		w := way{name: s.name, base: n.endpoint, http: n.http}
-		s.name = fmt.Sprintf("bench-%d", i)
-		mode := types.InvokeModeBuffered
-		if i == 2 {
-			mode = types.InvokeModeResponseStream
-		}
-		if w.host, err = n.endpointOf(ctx, s, mode); err != nil {
-			return err
-		}
-		ways = append(ways, w)
-	}
-
 	fmt.Fprintf(out, "# Bench of HTTP, %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
 	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
-	fmt.Fprintln(out, "The same Go program each time; the bench's clients, the node and the program share the machine. A failed request ends the bench, also while instances start.")
-	if err := latencyOfWays(ctx, out, o, ways[:3]); err != nil {
+	fmt.Fprintln(out, "Each program is the same in all rows; the bench's clients, the node and the program share the machine. A failed request ends the bench, also while instances start.")
+	for _, p := range all {
+		if strings.Contains(strings.ToLower(p.name), o.only) {
+			if err := httpTables(ctx, out, o, n, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// httpTables measures one program.
+func httpTables(ctx context.Context, out io.Writer, o options, n *node, p program) (err error) {
+	fmt.Fprintf(out, "\n# %s\n", p.name)
+	plain, err := startPlain(ctx, subject{name: p.name, plain: p.plain})
+	if err != nil {
 		return err
 	}
-	if err := throughputOfWays(ctx, out, o, ways[:3]); err != nil {
+	defer func() { err = errors.Join(err, plain.stop()) }()
+	endpoint := func(shape, handler string, env map[string]string, mode types.InvokeMode) (way, error) {
+		name := strings.ToLower(strings.TrimSuffix(p.name, ".js")) + "-" + string(mode) + fmt.Sprint(len(env))
+		host, err := n.endpointOf(ctx, subject{name: name, runtime: p.runtime, handler: handler, zip: p.zip, env: env}, mode)
+		return way{name: shape, base: n.endpoint, host: host, http: n.http}, err
+	}
+	direct := way{name: "direct", base: strings.TrimSuffix(plain.url, "/"), http: plain.http}
+	behind, err := endpoint("function URL", p.handler, nil, types.InvokeModeBuffered)
+	if err != nil {
 		return err
 	}
-	return streamTable(ctx, out, o, []way{ways[0], ways[3], ways[2]})
+	streaming, err := endpoint("function URL, RESPONSE_STREAM", p.streaming, nil, types.InvokeModeResponseStream)
+	if err != nil {
+		return err
+	}
+	web, err := endpoint("web server as a function", p.handler, map[string]string{"MAYFLY_WEB_COMMAND": p.web}, types.InvokeModeBuffered)
+	if err != nil {
+		return err
+	}
+	ways := []way{direct, behind, web}
+	if err := latencyOfWays(ctx, out, o, ways); err != nil {
+		return err
+	}
+	if err := throughputOfWays(ctx, out, o, ways); err != nil {
+		return err
+	}
+	return streamTable(ctx, out, o, []way{direct, streaming, web})
 }
 
 // endpointOf makes a function with a public URL and returns its host.
