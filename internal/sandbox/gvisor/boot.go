@@ -58,6 +58,7 @@ func Reexec(quiet ...func()) {
 // was measured.
 func tuneSentry() {
 	installSeccompPrograms()
+	useUmounter()
 
 	// A crashed Sentry must not leave its guest's memory on the host.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
