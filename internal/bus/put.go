@@ -171,7 +171,7 @@ func (r *Rule) due(after, until time.Time) (due time.Time) {
 }
 
 // Passed implements delivery.Timers.
-func (b *Buses) Passed(context.Context, time.Time) {}
+func (b *Buses) Passed(time.Time) {}
 
 // timed returns the enabled rules with timers and targets.
 func (b *Buses) timed() (list []*Rule) {

@@ -30,7 +30,7 @@ type Timers interface {
 	Due(after, until time.Time) []Parcel
 
 	// Passed tells that all that was due up to until is on disk.
-	Passed(ctx context.Context, until time.Time)
+	Passed(until time.Time)
 }
 
 // Clock has timers fire. What is due is posted before the time is noted as
@@ -86,7 +86,7 @@ func (c *Clock) Run(ctx context.Context) error {
 			last = now
 		}
 		for _, t := range c.timers {
-			t.Passed(ctx, last)
+			t.Passed(last)
 		}
 		sleep(ctx, c.wake, c.until(last))
 	}

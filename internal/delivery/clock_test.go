@@ -133,7 +133,7 @@ func (f *fixed) Due(after, until time.Time) (parcels []Parcel) {
 	return []Parcel{{Target: out, Message: event.Message{ID: due.UTC().Format(time.RFC3339Nano), Time: due}, MaxAge: time.Hour, Accepted: time.Now()}}
 }
 
-func (f *fixed) Passed(_ context.Context, until time.Time) {
+func (f *fixed) Passed(until time.Time) {
 	select {
 	case f.passed <- until:
 	default:

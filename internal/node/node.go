@@ -288,6 +288,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.notices.Run(gctx) })
 	g.Go(func() error { return n.courier.Run(gctx) })
 	g.Go(func() error { return n.clock.Run(gctx) })
+	g.Go(func() error { return n.schedules.Run(gctx) })
 	g.Go(func() error { return n.serve(n.listener) })
 	g.Go(func() error { return n.serve(n.inside) })
 	g.Go(n.serveSandboxes)

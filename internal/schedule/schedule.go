@@ -97,7 +97,8 @@ type Options struct {
 // Schedules keeps all schedules. Its methods are safe for concurrent use.
 type Schedules struct {
 	o       Options
-	changed func() // told when a timer may have changed; set before use
+	changed func()        // told when a timer may have changed; set before use
+	passed  chan struct{} // told when some may be over
 
 	mu        sync.RWMutex
 	groups    map[string]*Group               // guarded by mu; a Group never changes
@@ -114,7 +115,7 @@ var nameForm = regexp.MustCompile(`^[0-9a-zA-Z\-_.]{1,64}$`)
 
 // Open reads all schedules from the bucket.
 func Open(ctx context.Context, o Options) (*Schedules, error) {
-	s := &Schedules{o: o, changed: func() {}, groups: map[string]*Group{}, schedules: map[string]map[string]*Schedule{}, names: map[string]struct{}{}}
+	s := &Schedules{o: o, changed: func() {}, passed: make(chan struct{}, 1), groups: map[string]*Group{}, schedules: map[string]map[string]*Schedule{}, names: map[string]struct{}{}}
 	err := o.Bucket.List(ctx, "", func(key string, value []byte, _ uint64) error {
 		if strings.HasPrefix(key, groupKey) {
 			g := new(Group)

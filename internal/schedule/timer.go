@@ -110,38 +110,73 @@ func (s *Schedules) Due(after, until time.Time) (parcels []delivery.Parcel) {
 	return parcels
 }
 
-// Passed implements delivery.Timers: schedules that will not fire again are
-// deleted if they are to be.
-func (s *Schedules) Passed(ctx context.Context, until time.Time) {
+// Passed implements delivery.Timers.
+func (s *Schedules) Passed(until time.Time) {
 	s.mu.Lock()
-	var over []*Schedule
+	defer s.mu.Unlock()
 	for _, group := range s.schedules {
 		for _, t := range group {
 			if t.told {
 				t.plan(until)
 			}
-			if t.Delete && !t.Disabled && t.planned && t.next.IsZero() {
-				over = append(over, t)
-			}
 		}
 	}
-	s.mu.Unlock()
+	select {
+	case s.passed <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	removing    = 32 // completed schedules that are removed at a time: they share the disk's syncs
+	removeAgain = time.Minute
+)
+
+// Run deletes schedules that are over, if they are to be, until ctx ends. Timers
+// don't wait for it.
+func (s *Schedules) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-s.passed:
+		case <-time.After(removeAgain):
+		case <-ctx.Done():
+			return nil
+		}
+		s.sweep(ctx)
+	}
+}
+
+// sweep deletes the schedules that are over.
+func (s *Schedules) sweep(ctx context.Context) {
 	var group errgroup.Group
 	group.SetLimit(removing)
-	for _, t := range over {
+	for _, t := range s.over() {
 		group.Go(func() error {
 			if err := s.remove(ctx, t.Group, t.Name, t); err != nil && !errs.Is(err, errs.NotFound) && ctx.Err() == nil {
 				s.o.Log.Warn("a completed schedule could not be deleted: it is tried again", "group", t.Group, "schedule", t.Name, "err", err)
 			}
 			return nil
 		})
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	group.Wait()
+	group.Wait() // they return no errors
 }
 
-// removing is how many completed schedules are removed at a time: each is a write
-// to the disk, and they share its syncs.
-const removing = 32
+// over returns the schedules that are to be deleted: they will not fire again.
+func (s *Schedules) over() (list []*Schedule) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, group := range s.schedules {
+		for _, t := range group {
+			if t.Delete && !t.Disabled && t.planned && t.next.IsZero() {
+				list = append(list, t)
+			}
+		}
+	}
+	return list
+}
 
 func (t *Schedule) maxAge() time.Duration {
 	if t.Target.MaxAge > 0 {
