@@ -153,15 +153,11 @@ func toJSON(v any) (string, error) {
 
 // pretty indents JSON, and leaves what is none as it is.
 func pretty(b []byte) string {
-	var v any
-	if json.Unmarshal(b, &v) != nil {
+	var out bytes.Buffer
+	if json.Indent(&out, b, "", "  ") != nil {
 		return string(b)
 	}
-	out, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return string(b)
-	}
-	return string(out)
+	return out.String()
 }
 
 // duration writes a time span with the precision that a person needs.
@@ -173,6 +169,8 @@ func duration(d time.Duration) string {
 		return fmt.Sprintf("%.2f ms", float64(d)/1e6)
 	case d < time.Second:
 		return fmt.Sprintf("%.0f ms", float64(d)/1e6)
+	case d < time.Minute && d%time.Second == 0:
+		return fmt.Sprintf("%d s", d/time.Second)
 	case d < time.Minute:
 		return fmt.Sprintf("%.2f s", d.Seconds())
 	case d < time.Hour:
@@ -236,9 +234,9 @@ func money(amount string) string {
 	case err != nil || dollars == 0:
 		return "$0.00"
 	case dollars < 0.0000005:
-		return "< 0.0001 ¢"
+		return "< 0.0001 ¢"
 	case dollars < 0.01:
-		return strconv.FormatFloat(100*dollars, 'f', 4, 64) + " ¢"
+		return strconv.FormatFloat(100*dollars, 'f', 4, 64) + " ¢"
 	}
 	return "$" + strconv.FormatFloat(dollars, 'f', 2, 64)
 }

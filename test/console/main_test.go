@@ -4,6 +4,7 @@ package console
 
 import (
 	"flag"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/mayfly-dev/mayfly/internal/access"
+	"github.com/mayfly-dev/mayfly/internal/client"
 	"github.com/mayfly-dev/mayfly/mayflytest"
 	"github.com/mayfly-dev/mayfly/test/browsertest"
 	"github.com/mayfly-dev/mayfly/test/lambdatest"
@@ -112,3 +114,28 @@ func (s *site) look(t *testing.T, width, height int64, scheme string) {
 
 // awaitPromise makes an evaluation wait for the value that it promises.
 func awaitPromise(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
+
+// api is a client of the node, for what a test needs and no page offers.
+func (s *site) api() *client.Client {
+	return &client.Client{Endpoint: s.Endpoint, Region: s.Region, KeyID: s.AccessKey, Secret: s.SecretKey, HTTP: http.DefaultClient}
+}
+
+// record has the node keep a function's calls.
+func (s *site) record(t *testing.T, function string) {
+	t.Helper()
+	if err := s.api().Admin(t.Context(), http.MethodPut, "recording/"+function, nil, map[string]string{"mode": "all"}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deadLetters has a queue give messages to another one after their first receive.
+func (s *site) deadLetters(t *testing.T, queue, dead string) {
+	t.Helper()
+	in := map[string]any{
+		"QueueUrl":   s.Endpoint + "/" + s.Account + "/" + queue,
+		"Attributes": map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sqs:` + s.Region + ":" + s.Account + ":" + dead + `","maxReceiveCount":1}`},
+	}
+	if err := s.api().Operation(t.Context(), client.Queues, "SetQueueAttributes", in, nil); err != nil {
+		t.Fatal(err)
+	}
+}
