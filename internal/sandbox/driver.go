@@ -181,6 +181,7 @@ type Guest interface {
 type Birth struct {
 	ID          string // the instance's (it names its log stream)
 	Provisioned bool   // started ahead of calls, to be ready for them
+	Saved       bool   // started for a snapshot to be made of it, and gets no call
 }
 
 // Call is one invocation as the guest is told of it.

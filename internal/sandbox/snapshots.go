@@ -285,7 +285,7 @@ func (p *Pool) save(ctx context.Context, v *function.Version) error {
 	began := time.Now()
 	i := &Instance{ID: newID(), Version: v, fresh: true, limit: p.cfg.MaxResponse, most: p.cfg.MaxStream}
 	plan.Spec.Patient = true
-	if err := p.bootPlan(ctx, i, Birth{ID: i.ID}, plan, p.cfg.InitLimit); err != nil {
+	if err := p.bootPlan(ctx, i, Birth{ID: i.ID, Saved: true}, plan, p.cfg.InitLimit); err != nil {
 		return errors.Join(err, i.close())
 	}
 	err = p.cfg.Snapshots.Put(key, func(f *os.File) error {

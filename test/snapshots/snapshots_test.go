@@ -206,8 +206,17 @@ func TestCopiesOfASnapshotAreNoTwins(t *testing.T) {
 		check(t, "node")
 	})
 	t.Run("go", func(t *testing.T) {
-		n.deploy(t, "go", types.RuntimeProvidedal2023, "bootstrap", goFunction(t))
+		program := goFunction(t)
+		n.deploy(t, "go", types.RuntimeProvidedal2023, "bootstrap", program)
 		check(t, "go")
+
+		n.deploy(t, "hooks", types.RuntimeProvidedal2023, "bootstrap", program)
+		all := check(t, "hooks")
+		for i, a := range all {
+			if len(a.Hooks) != 1 || i > 0 && a.Hooks[0] == all[0].Hooks[0] {
+				t.Errorf("the hook of a copy did %q, that of another %q", a.Hooks, all[0].Hooks)
+			}
+		}
 	})
 }
 

@@ -278,13 +278,47 @@ func TestRuntimeAPIRefusesWhatItDoesNotKnow(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"GET", "nothing", 404}, {"GET", "restore/next", 404}, {"POST", "invocation/x/else", 404}, {"GET", "invocation/", 404},
+		{"GET", "nothing", 404}, {"POST", "restore/next", 405}, {"GET", "restore/error", 405}, {"POST", "invocation/x/else", 404}, {"GET", "invocation/", 404},
 		{"POST", "invocation/next", 405}, {"GET", "init/error", 405}, {"GET", "invocation/x/response", 405}, {"PUT", "invocation/x/error", 405},
 	} {
 		if got := a.do(c, x.method, x.path, ""); got.status != x.status {
 			t.Errorf("%s %s: status %d, want %d", x.method, x.path, got.status, x.status)
 		}
 	}
+}
+
+func TestRuntimeAPIHoldsARuntimeUntilItIsACopy(t *testing.T) {
+	hold := func(t *testing.T) (*instance, api, *http.Client, chan answer) {
+		i, a := runtimeAPI(t)
+		c := a.client()
+		told := make(chan answer, 1)
+		go func() { told <- a.do(c, "GET", "restore/next", "") }()
+		return i.ready(), a, a.client(), told
+	}
+	t.Run("which is ready when it asks for a call", func(t *testing.T) {
+		i, a, c, told := hold(t)
+		i.write(sandbox.Frame{Kind: sandbox.FrameSnapshot})
+		i.ready()
+		i.write(sandbox.Frame{Kind: sandbox.FrameRestore})
+		a.want(<-told, 200, "{}\n")
+		call := a.next(c)
+		i.ready()
+		i.send(sandbox.Call{RequestID: "first", Payload: []byte("1")})
+		a.want(<-call, 200, "1")
+	})
+	t.Run("or fails", func(t *testing.T) {
+		i, a, c, told := hold(t)
+		i.write(sandbox.Frame{Kind: sandbox.FrameRestore})
+		a.want(<-told, 200, "{}\n")
+		a.want(a.do(c, "POST", "restore/error", `{"errorMessage":"m"}`, errorType, "Runtime.Hook"), 202, okBody)
+		i.wantError(i.frame(), sandbox.FrameInitError, "Runtime.Hook", map[string]any{"errorMessage": "m"})
+	})
+	t.Run("or until its first call", func(t *testing.T) {
+		i, a, c, told := hold(t)
+		i.send(sandbox.Call{RequestID: "first", Payload: []byte("1")})
+		a.want(<-told, 200, "{}\n")
+		a.want(<-a.next(c), 200, "1")
+	})
 }
 
 func TestRuntimeAPINormalisesErrorTypes(t *testing.T) {

@@ -122,11 +122,12 @@ func (g *Guest) Process(v *function.Version, b sandbox.Birth, p sandbox.Paths) (
 	return sandbox.Process{Args: args, Env: g.environment(v, r, b, p), Dir: p.Task}, nil
 }
 
-// Copies implements sandbox.Guest: our bootstraps know of snapshots. A custom
-// runtime waits in its call of the Runtime API, and goes on from there.
+// Copies implements sandbox.Guest: our bootstraps know of snapshots, and so does
+// the agent. A custom runtime with hooks waits in restore/next of the Runtime
+// API, others in invocation/next, and go on from there. Web servers are not told.
 func (g *Guest) Copies(v *function.Version) bool {
-	r, err := g.cfg.Resolve(v.Runtime)
-	return err == nil && (r.Family == runtimes.Python || r.Family == runtimes.Node)
+	_, err := g.cfg.Resolve(v.Runtime)
+	return err == nil && v.Web == nil
 }
 
 // Fresh implements sandbox.Guest. Bootstraps put the variables of a restored copy
@@ -295,7 +296,10 @@ func (g *Guest) addAccess(env map[string]string, function string) {
 
 // initialization is Lambda's word for why an instance was started.
 func initialization(b sandbox.Birth) string {
-	if b.Provisioned {
+	switch {
+	case b.Saved: // custom runtimes call restore/next only then
+		return "snap-start"
+	case b.Provisioned:
 		return "provisioned-concurrency"
 	}
 	return "on-demand"

@@ -77,6 +77,7 @@ func TestProcessSaysWhyAnInstanceWasStarted(t *testing.T) {
 	for birth, want := range map[sandbox.Birth]string{
 		{ID: "i"}:                    "on-demand",
 		{ID: "i", Provisioned: true}: "provisioned-concurrency",
+		{ID: "i", Saved: true}:       "snap-start",
 	} {
 		p, err := g.Process(&function.Version{}, birth, isolated)
 		if err != nil || !slices.Contains(p.Env, "AWS_LAMBDA_INITIALIZATION_TYPE="+want) {

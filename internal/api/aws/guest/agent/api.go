@@ -12,6 +12,7 @@ type state string
 const (
 	started      state = "Started"
 	initFailed   state = "InitError"
+	restoring    state = "Restoring" // asked for restore/next
 	ready        state = "Ready"     // waits in next
 	running      state = "Running"   // has a call
 	streaming    state = "Streaming" // sends its answer in parts
@@ -29,8 +30,10 @@ type api struct {
 	limit   int
 	call    frame // the call that runs, or the last one
 	callID  string
-	queued  *frame // a call that came before the runtime asked for it
-	waiters []*conn
+	queued  *frame  // a call that came before the runtime asked for it
+	waiters []*conn // in invocation/next
+	copies  []*conn // in restore/next
+	owes    bool    // the host waits for Ready of a copy
 }
 
 // reply is the answer to a request. A nil reply means that the client waits.
@@ -59,8 +62,15 @@ func (a *api) handle(c *conn, r *request) (*reply, outcome) {
 			return badMethod, outcome{}
 		}
 		return a.next(c)
+	case path == "restore/next":
+		if r.method != "GET" {
+			return badMethod, outcome{}
+		}
+		return a.restoreNext(c)
 	case path == "init/error":
 		what = "InitError"
+	case path == "restore/error":
+		what = "RestoreError"
 	default:
 		rest, ok := strings.CutPrefix(path, "invocation/")
 		if !ok {
@@ -77,6 +87,8 @@ func (a *api) handle(c *conn, r *request) (*reply, outcome) {
 	switch what {
 	case "InitError":
 		return a.initError(r)
+	case "RestoreError":
+		return a.restoreError(r)
 	case "response":
 		return a.response(id, r)
 	}
@@ -93,12 +105,46 @@ func (a *api) next(c *conn) (*reply, outcome) {
 		return &reply{body: nextBody(&a.call)}, outcome{}
 	}
 	var out outcome
-	if a.state == started {
+	if a.state == started || a.owes {
 		out.kind = frameReady
 	}
+	a.owes = false
 	a.state = ready
 	a.waiters = append(a.waiters, c)
 	return nil, out
+}
+
+// restoreNext is how a runtime with hooks says that its init is done: the answer
+// comes in each copy of its snapshot, or, without one, with the first call.
+func (a *api) restoreNext(c *conn) (*reply, outcome) {
+	if a.state != started {
+		return a.refuse("Restoring"), outcome{}
+	}
+	a.state = restoring
+	a.copies = append(a.copies, c)
+	return nil, outcome{kind: frameReady}
+}
+
+// restore is the host's word that this is a copy. It returns whom to tell; if
+// that is nobody, the copy is ready.
+func (a *api) restore() []*conn {
+	a.owes = len(a.copies) > 0
+	return a.goOn()
+}
+
+// goOn returns the connections that wait in restore/next, for good.
+func (a *api) goOn() []*conn {
+	told := a.copies
+	a.copies = nil
+	return told
+}
+
+func (a *api) restoreError(r *request) (*reply, outcome) {
+	if a.state != restoring {
+		return a.refuse("RestoreError"), outcome{}
+	}
+	a.state = initFailed
+	return accepted, outcome{frameInitError, errorTypeHeader(knownErrorType(r.errorType)), r.body}
 }
 
 // take gives the queued call to a waiting connection, if there are both.
@@ -125,6 +171,12 @@ func (a *api) forget(c *conn) {
 	for i, w := range a.waiters {
 		if w == c {
 			a.waiters = append(a.waiters[:i], a.waiters[i+1:]...)
+			return
+		}
+	}
+	for i, w := range a.copies {
+		if w == c {
+			a.copies = append(a.copies[:i], a.copies[i+1:]...)
 			return
 		}
 	}
@@ -227,6 +279,7 @@ func (a *api) refuse(to string) *reply {
 
 var (
 	accepted  = &reply{"202 Accepted", []byte(`{"status":"OK"}` + "\n")}
+	restored  = &reply{"200 OK", []byte("{}\n")}
 	notFound  = &reply{"404 Not Found", []byte("404 page not found\n")}
 	badMethod = &reply{"405 Method Not Allowed", nil}
 )

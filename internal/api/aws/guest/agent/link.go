@@ -10,6 +10,8 @@ import (
 const (
 	frameInvoke    = 1
 	frameShutdown  = 2
+	frameSnapshot  = 3
+	frameRestore   = 4
 	frameReady     = 16
 	frameInitError = 17
 	frameResponse  = 18

@@ -11,6 +11,7 @@ import (
 func TestFrameKindsAreTheContracts(t *testing.T) {
 	for ours, theirs := range map[byte]sandbox.FrameKind{
 		frameInvoke: sandbox.FrameInvoke, frameShutdown: sandbox.FrameShutdown, frameReady: sandbox.FrameReady,
+		frameSnapshot: sandbox.FrameSnapshot, frameRestore: sandbox.FrameRestore,
 		frameInitError: sandbox.FrameInitError, frameResponse: sandbox.FrameResponse, frameFailure: sandbox.FrameFailure,
 		frameHead: sandbox.FrameHead, frameChunk: sandbox.FrameChunk, frameEnd: sandbox.FrameEnd,
 	} {

@@ -262,6 +262,15 @@ func (s *server) receive() error {
 	switch f.kind {
 	case frameInvoke:
 		s.api.queued = &f
+		s.tell(s.api.goOn()) // no snapshot was made
+	case frameSnapshot:
+		return s.link.send(frameReady, "", nil)
+	case frameRestore:
+		if told := s.api.restore(); len(told) > 0 {
+			s.tell(told) // its call of invocation/next says that it is ready
+			return nil
+		}
+		return s.link.send(frameReady, "", nil)
 	case frameShutdown:
 		_ = syscall.Kill(s.child, syscall.SIGTERM) // its end is ours
 	default:
@@ -270,6 +279,13 @@ func (s *server) receive() error {
 		fatal("the host sent a frame of unknown kind "+strconv.Itoa(int(f.kind)), nil)
 	}
 	return nil
+}
+
+// tell answers those who wait in restore/next.
+func (s *server) tell(waiting []*conn) {
+	for _, c := range waiting {
+		s.reply(c, restored)
+	}
 }
 
 func (s *server) deliver() error {
