@@ -127,7 +127,7 @@ The AWS CLI and SDKs work too: eval "$(mayfly env)"`,
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	setApart(f, "endpoint", "json")
 	root.AddGroup(&cobra.Group{ID: "node", Title: "Node:"}, &cobra.Group{ID: "functions", Title: "Functions:"}, &cobra.Group{ID: "events", Title: "Events:"})
-	for _, cmd := range []*cobra.Command{c.upCommand(), c.demoCommand(), c.doctorCommand(), c.envCommand(), c.billCommand(), c.consoleCommand()} {
+	for _, cmd := range []*cobra.Command{c.upCommand(), c.demoCommand(), c.doctorCommand(), c.envCommand(), c.billCommand(), c.budgetCommand(), c.consoleCommand()} {
 		cmd.GroupID = "node"
 		root.AddCommand(cmd)
 	}

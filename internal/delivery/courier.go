@@ -56,7 +56,7 @@ type Parcel struct {
 
 // Origin says what sent a parcel, for its dead letter: a rule or a schedule.
 type Origin struct {
-	Kind  string `json:"kind,omitempty"`  // "rule", "schedule"
+	Kind  string `json:"kind,omitempty"`  // "rule", "schedule", "budget"
 	Group string `json:"group,omitempty"` // the rule's bus, the schedule's group
 	Name  string `json:"name,omitempty"`
 }

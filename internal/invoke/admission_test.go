@@ -1,6 +1,7 @@
 package invoke
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
@@ -68,4 +69,27 @@ func TestPlacesComeBack(t *testing.T) {
 	if a.shared != 0 || len(a.own) != 1 {
 		t.Errorf("%d shared places and %v are taken", a.shared, a.own)
 	}
+}
+
+func TestCallThatIsNotAllowedDoesNotRun(t *testing.T) {
+	ran := false
+	n := newInvoker(t, func([]byte) (string, bool) { ran = true; return `1`, false }, nil)
+	create(t, n.cfg.Functions, "f", nil)
+	why := errs.Newf(errs.Throttled, "no more")
+	n.cfg.Allow = func(function, qualifier string) error {
+		if function == "f" && qualifier == "$LATEST" {
+			return why
+		}
+		return nil
+	}
+	var refused []string
+	n.cfg.Throttled = func(function string) { refused = append(refused, function) }
+	if _, err := n.Sync(t.Context(), Request{RequestID: "r", Function: "f", Qualifier: "$LATEST"}); !errors.Is(err, why) || ran {
+		t.Errorf("the call ended with %v, ran: %v", err, ran)
+	}
+	if len(refused) != 1 || refused[0] != "f" {
+		t.Errorf("throttled were %v", refused)
+	}
+	_, err := n.Sync(t.Context(), Request{RequestID: "r2", Function: "f"})
+	ok(t, err)
 }

@@ -39,6 +39,8 @@ type Config struct {
 
 	// Finished, if set, is told of each call that has run. It must not wait.
 	Finished func(Request, Result)
+	// Allow, if set, is asked before each call runs; its error refuses it.
+	Allow func(function, qualifier string) error
 	// Throttled and GivenUp, if set, are told the functions of calls that were
 	// refused for want of room, and of asynchronous calls that were given up.
 	Throttled, GivenUp func(function string)
@@ -101,8 +103,7 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 	if v.Web != nil {
 		return n.runWeb(ctx, v, r, attempt, w)
 	}
-	own, only, rest := n.cfg.Functions.Shares(r.Function)
-	inOwn, err := n.admission.enter(r.Function, own, only, rest)
+	inOwn, err := n.enter(r)
 	if err != nil {
 		return Result{}, n.refused(r, err)
 	}
@@ -129,6 +130,18 @@ func (n *Invoker) run(ctx context.Context, v *function.Version, r Request, attem
 		rec.Phases.Queue = max(0, rec.Phases.Queue-times.Sandbox-times.Restore-times.Init)
 	}
 	return n.finished(r)(n.call(ctx, inst, r, rec, w))
+}
+
+// enter takes a place for a call if Allow and the limits on concurrency let it
+// run; the place is given back with admission.leave.
+func (n *Invoker) enter(r Request) (inOwn bool, err error) {
+	if n.cfg.Allow != nil {
+		if err := n.cfg.Allow(r.Function, r.Qualifier); err != nil {
+			return false, err
+		}
+	}
+	own, only, rest := n.cfg.Functions.Shares(r.Function)
+	return n.admission.enter(r.Function, own, only, rest)
 }
 
 // refused tells who listens of a call that was throttled, and passes the error on.

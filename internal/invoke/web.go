@@ -71,10 +71,9 @@ const webTries = 3
 // it, unless do reports that the server could not be reached. For an init that
 // failed it returns the call's result.
 func (n *Invoker) onWeb(ctx context.Context, v *function.Version, r Request, attempt int, do func(context.Context, *sandbox.Instance, *meter.Record) (reached bool)) (failed *Result, err error) {
-	own, only, rest := n.cfg.Functions.Shares(r.Function)
-	inOwn, err := n.admission.enter(r.Function, own, only, rest)
+	inOwn, err := n.enter(r)
 	if err != nil {
-		return nil, err
+		return nil, n.refused(r, err)
 	}
 	defer n.admission.leave(r.Function, inOwn)
 	began := time.Now()

@@ -60,7 +60,7 @@ var rank = map[string]int{
 	"internal/sandbox/gvisor/egress": 34,
 	"internal/invoke":                40,
 	"internal/delivery":              42,
-	"internal/trigger":               45, "internal/bus": 45, "internal/schedule": 45, "internal/bucket": 42, "internal/replay": 45,
+	"internal/trigger":               45, "internal/bus": 45, "internal/schedule": 45, "internal/bucket": 42, "internal/budget": 45, "internal/replay": 45,
 	"internal/api":    50,
 	"internal/client": 50, // the far side of the doors
 	"console":         55,

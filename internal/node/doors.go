@@ -33,7 +33,7 @@ func (n *Node) openDoors(context.Context) error {
 	mux.HandleHTTP(admin.Service, maxAdminBody, admin.New(admin.Config{
 		Node: n.describe, Meter: n.meter, Prices: n.prices, List: n.list, Logs: n.logs, Spans: n.spans,
 		Functions: n.registry, Instances: n.pool, Log: n.log,
-		Replay: n.replay, Invoker: n.invoker,
+		Replay: n.replay, Invoker: n.invoker, Budgets: n.budgets,
 	}))
 	mux.Register(n.apis.Service())
 	n.front.rest = mux

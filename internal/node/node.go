@@ -24,6 +24,7 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/blob/disk"
 	"github.com/mayfly-dev/mayfly/internal/bucket"
+	"github.com/mayfly-dev/mayfly/internal/budget"
 	"github.com/mayfly-dev/mayfly/internal/bus"
 	"github.com/mayfly-dev/mayfly/internal/delivery"
 	"github.com/mayfly-dev/mayfly/internal/endpoint"
@@ -102,6 +103,7 @@ type Node struct {
 	courier   *delivery.Courier
 	buses     *bus.Buses
 	schedules *schedule.Schedules
+	budgets   *budget.Budgets
 	clock     *delivery.Clock
 	server    *http.Server
 	inner     *http.Server // for callers
@@ -136,7 +138,7 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 	}()
 	for _, open := range []func(context.Context) error{
 		n.openDir, n.openStores, n.openTraces, n.openMeter, n.openReplay, n.openRuntimes, n.openDriver, n.openSnapshots, n.openCore,
-		n.openEndpoints, n.openQueues, n.openTriggers, n.openBuses, n.openSchedules,
+		n.openEndpoints, n.openQueues, n.openTriggers, n.openBuses, n.openSchedules, n.openBudgets,
 		n.openObjects, n.openMetrics,
 		n.openDoors, n.openConsole, n.openServer, n.openTLS,
 	} {
@@ -229,7 +231,7 @@ func (n *Node) openCore(ctx context.Context) error {
 		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: n.calls, Log: n.log,
 		Blobs: n.blobs, Senders: n.senders, Words: n.words(), RetryWaits: n.cfg.RetryWaits,
 		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Finished: n.replay.Record,
-		Throttled: n.metrics.Throttled, GivenUp: n.metrics.DeadLetter,
+		Allow: n.allow, Throttled: n.metrics.Throttled, GivenUp: n.metrics.DeadLetter,
 	})
 	n.senders[event.Function] = n.invoker
 	return nil
@@ -289,6 +291,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.courier.Run(gctx) })
 	g.Go(func() error { return n.clock.Run(gctx) })
 	g.Go(func() error { return n.schedules.Run(gctx) })
+	g.Go(func() error { return n.budgets.Run(gctx) })
 	g.Go(func() error { return n.serve(n.listener) })
 	g.Go(func() error { return n.serve(n.inside) })
 	g.Go(n.serveSandboxes)

@@ -52,6 +52,7 @@ func (n *Node) export(ctx context.Context) error {
 // entered counts records that are durable, and tells them as spans.
 func (n *Node) entered(records []meter.Record) {
 	n.metrics.Observe(records)
+	n.budgets.Wake()
 	for i := range records {
 		n.spans.Add(records[i].Spans()...)
 	}

@@ -37,5 +37,6 @@ const (
 	BusesBucket     = "buses"       // event buses and their rules
 	SchedulesBucket = "schedules"   // timers
 	ClockBucket     = "clock"       // how far timers have fired
+	BudgetsBucket   = "budgets"     // limits on what calls may cost
 	NoticesBucket   = "notices"     // what is to be told of objects
 )

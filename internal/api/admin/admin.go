@@ -20,6 +20,8 @@
 //	                             (may be repeated), level, contains, since
 //	GET logs/{function}          one logs.Entry a line: since, until, request, contains, level;
 //	                             follow=1 goes on with each new line
+//	GET budgets                  limits on costs and how they stand (Budgets)
+//	PUT budgets/{name}           set one (Budget), DELETE budgets/{name} removes it
 package admin
 
 import (
@@ -30,6 +32,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/budget"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/logs"
@@ -102,6 +105,7 @@ type Config struct {
 	Functions Functions
 	Instances Instances
 	Replay    *replay.Store
+	Budgets   *budget.Budgets
 	Invoker   replay.Invoker // runs kept events again
 	Log       *slog.Logger
 }
@@ -128,9 +132,11 @@ func New(cfg Config) http.Handler {
 	} {
 		mux.Handle("GET "+Prefix+path, d.answer(h))
 	}
-	for pattern, h := range d.recordingRoutes() {
-		method, path, _ := strings.Cut(pattern, " ")
-		mux.Handle(method+" "+Prefix+path, d.answer(h))
+	for _, routes := range []map[string]handler{d.recordingRoutes(), d.budgetRoutes()} {
+		for pattern, h := range routes {
+			method, path, _ := strings.Cut(pattern, " ")
+			mux.Handle(method+" "+Prefix+path, d.answer(h))
+		}
 	}
 	mux.Handle("/", d.answer(func(_ http.ResponseWriter, r *http.Request) error {
 		return errs.Newf(errs.NotFound, "there is no %s %s here", r.Method, r.URL.Path)

@@ -187,6 +187,7 @@ func TestErrorsAreJSONWithACode(t *testing.T) {
 		"/_mayfly/v1/records?failed=2":      {400, "Invalid"},
 		"/_mayfly/v1/records/none":          {404, "NotFound"},
 		"/_mayfly/v1/logs/g":                {404, "NotFound"},
+		"/_mayfly/v1/budgets?name=x":        {400, "Invalid"},
 		"/_mayfly/v1/logs/g?follow=1":       {404, "NotFound"},
 		"/_mayfly/v1/logs/f?follow=maybe":   {400, "Invalid"},
 		"/_mayfly/v1/logs/%2e%2e":           {400, "Invalid"},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
+	"github.com/mayfly-dev/mayfly/internal/budget"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/invoke"
@@ -95,6 +96,10 @@ func (d *Door) fail(t target, err error) error {
 		w.Message = "Rate Exceeded."
 		w.Detail = &TooManyRequestsException{Reason: throttleReason(e.Reason)}
 		w.RetryAfter = max(e.RetryAfter, time.Second)
+		if e.Reason == budget.Reason { // Lambda has no word for it
+			w.Message = e.Message
+			w.Detail = &TooManyRequestsException{Reason: ThrottleReasonCallerRateLimitExceeded}
+		}
 	case errs.Denied:
 		w.Status = 403
 	case errs.Unavailable:
