@@ -14,19 +14,55 @@ import (
 func (c *cli) eventsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "Put events on an event bus",
-		Long: `Put events on an event bus. Clients of EventBridge's API use the same buses.
+		Short: "Put events on an event bus; look at those that failed and run them again",
+		Long: `Put events on an event bus, and take care of those that could not be handled, which
+wait in a dead letter queue. Clients of EventBridge's API use the same buses.
 To wake a function by events: mayfly trigger add FUNCTION --pattern '{"source": ["shop"]}'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.eventsPut())
+	redrive := c.queueRedrive()
+	redrive.Example = `  mayfly events peek orders-dead
+  mayfly events redrive orders-dead`
+	cmd.AddCommand(c.eventsPut(), c.eventsPeek(), redrive)
 	return cmd
 }
 
 // events calls operations on event buses.
 func (cl *client) events(ctx context.Context, operation string, in, out any) error {
 	return cl.api.Operation(ctx, api.Events, operation, in, out)
+}
+
+// eventsPeek shows dead letters and leaves them where they are.
+func (c *cli) eventsPeek() *cobra.Command {
+	var most int
+	cmd := &cobra.Command{
+		Use:   "peek DEAD-LETTER-QUEUE",
+		Short: "Show dead letters and leave them where they are",
+		Example: `  mayfly events peek orders-dead
+  mayfly events peek orders-dead --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			url, err := cl.queueURL(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			lines, err := cl.receive(cmd.Context(), map[string]any{
+				"QueueUrl": url, "MaxNumberOfMessages": most, "VisibilityTimeout": 0,
+				"MessageAttributeNames": []string{"All"}, "AttributeNames": []string{"All"},
+			})
+			if err != nil {
+				return err
+			}
+			return c.printMessages(lines)
+		},
+	}
+	cmd.Flags().IntVarP(&most, "max", "n", 10, "dead letters at most, up to 10")
+	return cmd
 }
 
 func (c *cli) eventsPut() *cobra.Command {
