@@ -75,9 +75,11 @@ func Billed(duration, init time.Duration) time.Duration {
 	return (used + time.Millisecond - 1) / time.Millisecond * time.Millisecond
 }
 
-// key tells records apart: a record that was journalled twice counts once.
+// key tells records apart: a record that was journalled twice counts once. A queued
+// call whose node was killed runs again as the same attempt, at another time: it
+// counts again, as its log has it.
 func (r *Record) key() string {
-	return r.RequestID + "/" + strconv.Itoa(r.Attempt)
+	return r.RequestID + "/" + strconv.Itoa(r.Attempt) + "/" + strconv.FormatInt(r.Start.UnixNano(), 36)
 }
 
 // End is when the invocation had ended.

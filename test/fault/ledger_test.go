@@ -51,16 +51,21 @@ func (p *process) tick(t *testing.T, next *atomic.Int64, until int64) {
 func (p *process) reports(t *testing.T, function string) (requests int64, billed time.Duration) {
 	t.Helper()
 	billedForm := regexp.MustCompile(`^REPORT RequestId: .*\tBilled Duration: (\d+) ms\t`)
+	restoreForm := regexp.MustCompile(`\tBilled Restore Duration: (\d+) ms\t`) // of a copy's first call, beside the other
 	lines := bufio.NewScanner(bytes.NewReader(p.admin(t, "logs/"+function+"?contains=REPORT")))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var e struct{ Text string }
 		ok(t, json.Unmarshal(lines.Bytes(), &e))
-		if m := billedForm.FindStringSubmatch(e.Text); m != nil {
-			ms, err := strconv.Atoi(m[1])
-			ok(t, err)
+		if billedForm.MatchString(e.Text) {
 			requests++
-			billed += time.Duration(ms) * time.Millisecond
+		}
+		for _, form := range []*regexp.Regexp{billedForm, restoreForm} {
+			if m := form.FindStringSubmatch(e.Text); m != nil {
+				ms, err := strconv.Atoi(m[1])
+				ok(t, err)
+				billed += time.Duration(ms) * time.Millisecond
+			}
 		}
 	}
 	ok(t, lines.Err())
