@@ -49,6 +49,10 @@ type Config struct {
 	TotalBytes    int64  // budget of all together; 4 GiB
 	FloodRate     int64  // bytes a second that the code of one function may write for long; 4 MiB
 	FloodBurst    int64  // bytes that it may write at once before; 16 MiB
+
+	// Wrote, if set, is told of each line of Output that is kept, in order. It
+	// must not wait, nor write a log.
+	Wrote func(function, text string)
 }
 
 const (
@@ -159,7 +163,7 @@ func (s *Store) writer(function string, create bool) (*writer, error) {
 			return nil, nil
 		}
 	}
-	w, err := openWriter(dir, s.cfg, s.log.With("function", function))
+	w, err := openWriter(dir, function, s.cfg, s.log.With("function", function))
 	if err != nil {
 		return nil, fmt.Errorf("open the log of %s: %w", function, err)
 	}

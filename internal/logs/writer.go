@@ -16,9 +16,9 @@ const idleClose = 10 * time.Second
 
 // writer appends to one function's log.
 type writer struct {
-	dir string
-	cfg Config
-	log *slog.Logger
+	dir, function string
+	cfg           Config
+	log           *slog.Logger
 
 	mu       sync.Mutex // guards what follows
 	end      position   // of what was appended
@@ -35,11 +35,11 @@ type writer struct {
 	idle     *time.Timer                // closes the window of a quiet log; nil while it is closed
 }
 
-func openWriter(dir string, cfg Config, log *slog.Logger) (*writer, error) {
+func openWriter(dir, function string, cfg Config, log *slog.Logger) (*writer, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	w := &writer{dir: dir, cfg: cfg, log: log, sizes: map[int]int64{}, watchers: map[chan struct{}]struct{}{}}
+	w := &writer{dir: dir, function: function, cfg: cfg, log: log, sizes: map[int]int64{}, watchers: map[chan struct{}]struct{}{}}
 	w.flood.init(cfg.FloodRate, cfg.FloodBurst)
 	list, err := segments(dir)
 	if err != nil {
@@ -100,6 +100,9 @@ func (w *writer) append(entries []Entry) error {
 			w.put(&Entry{Time: now, Stream: Platform, Text: note})
 		}
 		w.put(e)
+		if w.cfg.Wrote != nil && e.Stream == Output {
+			w.cfg.Wrote(w.function, e.Text)
+		}
 	}
 	w.stay(now)
 	for ch := range w.watchers {

@@ -32,6 +32,9 @@ type Metrics struct {
 	invocations, throttles, billed, deadLetters *prometheus.CounterVec
 	duration, init, restore, age                *prometheus.HistogramVec
 	wait                                        prometheus.Histogram
+
+	reported *reported
+	left     *prometheus.CounterVec
 }
 
 // names hands out labels.
@@ -61,7 +64,7 @@ var (
 
 // New returns metrics that count nothing yet. version is shown.
 func New(version string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), functions: names{known: map[string]struct{}{}}, queues: names{known: map[string]struct{}{}}}
+	m := &Metrics{registry: prometheus.NewRegistry(), functions: names{known: map[string]struct{}{}}, queues: names{known: map[string]struct{}{}}, reported: newReported()}
 	function := []string{"function"}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -74,8 +77,9 @@ func New(version string) *Metrics {
 		return v
 	}
 	m.invocations = counter("mayfly_invocations_total", "Attempts to run a function, by how they ended.", "function", "outcome")
-	m.throttles = counter("mayfly_throttles_total", "Calls that were refused for want of concurrency or memory.", "function")
+	m.throttles = counter("mayfly_throttles_total", "Calls that were refused for want of concurrency or memory, or by a budget.", "function")
 	m.billed = counter("mayfly_billed_seconds_total", "Billed time.", "function")
+	m.left = counter("mayfly_function_metric_left_out_total", "What functions reported that is not in mayfly_function_metric.", "function", "reason")
 	m.deadLetters = counter("mayfly_dead_letters_total", "Asynchronous calls that were given up.", "function")
 	m.duration = histogram("mayfly_invocation_duration_seconds", "Time in the handler.", fast, function)
 	m.init = histogram("mayfly_init_duration_seconds", "Init that a call waited for.", fast, function)
@@ -84,7 +88,7 @@ func New(version string) *Metrics {
 	m.wait = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mayfly_instance_wait_seconds", Help: "Wait for an instance, or for the right to start one.", Buckets: fast})
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mayfly_build_info", Help: "1, with the node's version."}, []string{"version"})
 	info.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.wait, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.wait, m.reported, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

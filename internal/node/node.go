@@ -18,6 +18,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/access"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/apigatewayv2"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/emf"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/guest"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/lambda"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/s3"
@@ -72,6 +73,7 @@ type Node struct {
 	logs      *logs.Store
 	meter     *meter.Ledger
 	metrics   *metrics.Metrics
+	reported  *emf.Reader
 	spans     *trace.Spans
 	exporter  *trace.Exporter // nil without a collector
 	calls     *spine.Lanes
@@ -172,7 +174,8 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	if n.blobs, err = disk.Open(n.path("blobs")); err != nil {
 		return err
 	}
-	if n.logs, err = logs.Open(logs.Config{Dir: n.path("logs")}, n.log); err != nil {
+	n.reported = emf.New(n.metrics)
+	if n.logs, err = logs.Open(logs.Config{Dir: n.path("logs"), Wrote: n.reported.Line}, n.log); err != nil {
 		return err
 	}
 	return nil
@@ -269,6 +272,7 @@ func (n *Node) Run(ctx context.Context) error {
 		var listeners errgroup.Group
 		listeners.Go(func() error { return n.meter.Run(meterCtx) })
 		listeners.Go(func() error { return n.replay.Run(meterCtx) })
+		listeners.Go(func() error { return n.readReported(meterCtx) })
 		listeners.Go(func() error { return n.export(meterCtx) })
 		metered <- listeners.Wait()
 	}()
