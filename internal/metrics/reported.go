@@ -93,7 +93,7 @@ func (r *reported) find(key, function string, labels prometheus.Labels, now time
 		}
 		found = &series{function: function, Summary: prometheus.NewSummary(prometheus.SummaryOpts{
 			Name: "mayfly_function_metric", Help: "Values of a metric that a function reports itself; quantiles of the last ten minutes.",
-			ConstLabels: labels, Objectives: map[float64]float64{0: 0, .5: .05, .9: .01, .99: .001, 1: 0},
+			ConstLabels: labels, Objectives: map[float64]float64{.5: .05, .9: .01, .99: .001, 1: 0},
 			AgeBuckets: 2, BufCap: 64, // little memory each
 		})}
 		r.series[key] = found

@@ -5,7 +5,9 @@ package observe
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -119,6 +121,7 @@ func TestNodeUnderWatch(t *testing.T) {
 	t.Run("a request is one trace, from the client to the handler", func(t *testing.T) { watchRequest(t, n, l, c) })
 	t.Run("an event is one trace, through its queue to its destination", func(t *testing.T) { watchEvent(t, n, l, c) })
 	t.Run("Prometheus reads the metrics, and finds those of the dashboard", func(t *testing.T) { watchMetrics(t, n) })
+	t.Run("Prometheus reads the metrics that a function prints", func(t *testing.T) { watchReported(t, n, l) })
 
 	if err := n.Stop(); err != nil { // which sends what is left
 		t.Fatal(err)
@@ -232,7 +235,7 @@ func watchMetrics(t *testing.T, n *mayflytest.Node) {
 		}
 	}
 	// Those without a value yet show nothing, and are known by their names here.
-	for _, quiet := range []string{"mayfly_throttles_total", "mayfly_dead_letters_total", "mayfly_restore_duration_seconds", "mayfly_restore_duration_seconds_bucket", "mayfly_init_duration_seconds", "mayfly_init_duration_seconds_bucket", "mayfly_queue_messages", "mayfly_trigger_lag_messages", "mayfly_async_waiting"} {
+	for _, quiet := range []string{"mayfly_throttles_total", "mayfly_dead_letters_total", "mayfly_restore_duration_seconds", "mayfly_restore_duration_seconds_bucket", "mayfly_init_duration_seconds", "mayfly_init_duration_seconds_bucket", "mayfly_queue_messages", "mayfly_trigger_lag_messages", "mayfly_async_waiting", "mayfly_function_metric", "mayfly_function_metric_sum", "mayfly_function_metric_left_out_total"} {
 		known[quiet] = true
 	}
 	for _, file := range []string{"../../docs/monitoring/grafana.json", "../../docs/monitoring/alerts.yaml", "../../docs/guide/metrics.md"} {
@@ -260,6 +263,74 @@ func watchMetrics(t *testing.T, n *mayflytest.Node) {
 	for name := range families {
 		if strings.HasPrefix(name, "mayfly_") && !strings.Contains(string(guide), "`"+name+"`") {
 			t.Errorf("the guide does not name %s", name)
+		}
+	}
+}
+
+const shop = `
+import json
+
+def handler(event, context):
+    meta = {"Timestamp": 0, "CloudWatchMetrics": [{"Namespace": "Shop", "Dimensions": [["Page"]],
+        "Metrics": [{"Name": "Sold", "Unit": "Count"}]}]}
+    print(json.dumps({"_aws": meta, "Page": event["page"], "Sold": event["sold"]}))
+`
+
+func watchReported(t *testing.T, n *mayflytest.Node, l *lambdatest.Client) {
+	l.Deploy(t, lambdatest.Python{Name: "shop", Source: shop})
+	sell := func(page, sold string) {
+		t.Helper()
+		out, err := l.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("shop"), Payload: []byte(`{"page":"` + page + `","sold":` + sold + `}`)})
+		if err != nil || out.FunctionError != nil {
+			t.Fatalf("%v %s", err, out.Payload)
+		}
+	}
+	sell("books", "2")
+	sell("books", "[3, 4]")
+	sell("games", "1")
+	sell("games", `"none"`) // which is not as specified
+	for i := range 120 {    // more series than a function may have
+		sell(fmt.Sprint("page ", i), "1")
+	}
+	var families map[string]*dto.MetricFamily
+	value := func(family string, labels map[string]string) *dto.Metric {
+		for _, m := range families[family].GetMetric() {
+			got := map[string]string{}
+			for _, l := range m.Label {
+				got[l.GetName()] = l.GetValue()
+			}
+			if maps.Equal(got, labels) {
+				return m
+			}
+		}
+		return nil
+	}
+	eventually(t, "all lines are read", func() bool {
+		families = metricsOf(t, n)
+		return value("mayfly_function_metric_left_out_total", map[string]string{"function": "shop", "reason": "limit"}).GetCounter().GetValue() == 22
+	})
+	if got := value("mayfly_function_metric_left_out_total", map[string]string{"function": "shop", "reason": "invalid"}).GetCounter().GetValue(); got != 1 {
+		t.Errorf("%v lines are told to be invalid", got)
+	}
+	if got := len(families["mayfly_function_metric"].GetMetric()); got != 100 {
+		t.Errorf("%d series of one function", got)
+	}
+	for page, want := range map[string]struct {
+		count uint64
+		sum   float64
+	}{"books": {3, 9}, "games": {1, 1}} {
+		s := value("mayfly_function_metric", map[string]string{"function": "shop", "namespace": "Shop", "metric": "Sold", "unit": "Count", "Page": page}).GetSummary()
+		if s.GetSampleCount() != want.count || s.GetSampleSum() != want.sum {
+			t.Errorf("%s: %d values that add up to %v, want %v", page, s.GetSampleCount(), s.GetSampleSum(), want)
+		}
+	}
+	guide, err := os.ReadFile("../../docs/guide/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"mayfly_function_metric", "mayfly_function_metric_left_out_total"} {
+		if families[name] == nil || !strings.Contains(string(guide), "`"+name+"`") {
+			t.Errorf("the guide or the node does not name %s", name)
 		}
 	}
 }
