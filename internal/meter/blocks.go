@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 	"go.etcd.io/bbolt"
@@ -28,6 +29,7 @@ type index struct {
 	records     int    // how many
 	functions   []byte // names of the functions that have records in it, each after its length
 	ids         []byte // hashes of the request ids, four bytes each, in the order of the records
+	failed      int    // how many have another outcome than ok; of an index that doesn't say, all
 }
 
 // holdsFunction reports whether a function has records in the block.
@@ -70,6 +72,9 @@ func (b *block) add(r *Record, line []byte) {
 		b.functions = append(binary.AppendUvarint(b.functions, uint64(len(r.Function))), r.Function...)
 	}
 	b.ids = binary.LittleEndian.AppendUint32(b.ids, hashID(r.RequestID))
+	if r.Outcome != OK {
+		b.failed++
+	}
 }
 
 func (x *index) encode() []byte {
@@ -78,7 +83,8 @@ func (x *index) encode() []byte {
 	b = binary.AppendUvarint(b, uint64(x.records))
 	b = binary.AppendUvarint(b, uint64(len(x.functions)))
 	b = append(b, x.functions...)
-	return append(b, x.ids...)
+	b = append(b, x.ids...)
+	return binary.AppendUvarint(b, uint64(x.failed))
 }
 
 // decodeIndex is the inverse of encode. What it returns shares b's memory.
@@ -86,8 +92,11 @@ func decodeIndex(b []byte) (x index, err error) {
 	r := reader{b: b}
 	x.first, x.last, x.records = r.varint(), r.varint(), int(r.uvarint())
 	x.functions = r.bytes(r.uvarint())
-	x.ids = r.b
-	if r.bad || len(x.ids) != 4*x.records {
+	x.ids, x.failed = r.bytes(4*uint64(x.records)), x.records
+	if len(r.b) > 0 { // older ones end here
+		x.failed = int(r.uvarint())
+	}
+	if r.bad || x.records < 0 || len(r.b) > 0 {
 		return x, fmt.Errorf("the ledger's index of a block is damaged")
 	}
 	return x, nil
@@ -173,11 +182,16 @@ func newestFirst(tx *bbolt.Tx, fn func(key []byte, x *index) (bool, error)) erro
 	return nil
 }
 
-// eachBack calls fn with each record of a block, the last first, until fn
-// returns false.
-func eachBack(lines []byte, fn func(*Record) bool) error {
+// eachBack calls fn with each record of a block whose line has all of the words,
+// the last first, until fn returns false. Most of the time that a search takes is
+// the decoding of records, so that it is worth to look at the line before.
+func eachBack(lines []byte, words [][]byte, fn func(*Record) bool) error {
 	for end := len(lines); end > 0; {
 		begin := bytes.LastIndexByte(lines[:end-1], '\n') + 1
+		if slices.ContainsFunc(words, func(w []byte) bool { return !bytes.Contains(lines[begin:end], w) }) {
+			end = begin
+			continue
+		}
 		var r Record
 		if err := json.Unmarshal(lines[begin:end], &r); err != nil {
 			return fmt.Errorf("decode record: %w", err)

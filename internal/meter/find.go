@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,8 +35,30 @@ func (s *Search) selects(r *Record) bool {
 
 // mayHold reports whether a block can have a selected record.
 func (s *Search) mayHold(x *index) bool {
-	return (s.Function == "" || x.holdsFunction(s.Function)) &&
+	return (!s.Failed || x.failed > 0) && (s.Function == "" || x.holdsFunction(s.Function)) &&
 		(s.Since.IsZero() || x.last >= s.Since.UnixNano()) && (s.Until.IsZero() || x.first < s.Until.UnixNano())
+}
+
+// words are in the line of each selected record.
+func (s *Search) words() (words [][]byte) {
+	if s.Function != "" {
+		words = append(words, quoted(s.Function))
+	}
+	if s.Cold {
+		words = append(words, []byte(`"init":`))
+	}
+	return words
+}
+
+// quoted is a string as it is in a record's line.
+func quoted(s string) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		panic("meter: a string always marshals: " + err.Error())
+	}
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // Records returns the latest records that s selects, in the order in which they
@@ -49,7 +72,7 @@ func (l *Ledger) Records(ctx context.Context, s Search) ([]Record, error) {
 		return nil, err
 	}
 	var found []Record
-	err := l.back(ctx, func(x *index) bool { return s.mayHold(x) }, func(r *Record) bool {
+	err := l.back(ctx, func(x *index) bool { return s.mayHold(x) }, s.words(), func(r *Record) bool {
 		if s.selects(r) {
 			found = append(found, *r)
 		}
@@ -67,7 +90,7 @@ func (l *Ledger) Record(ctx context.Context, requestID string) ([]Record, error)
 	}
 	hash := hashID(requestID)
 	var found []Record
-	err := l.back(ctx, func(x *index) bool { return x.mayHoldID(hash) }, func(r *Record) bool {
+	err := l.back(ctx, func(x *index) bool { return x.mayHoldID(hash) }, [][]byte{quoted(requestID)}, func(r *Record) bool {
 		if r.RequestID == requestID {
 			found = append(found, *r)
 		}
@@ -80,9 +103,9 @@ func (l *Ledger) Record(ctx context.Context, requestID string) ([]Record, error)
 	return found, err
 }
 
-// back calls fn with each record of the blocks worth opening, the latest first,
-// until fn returns false.
-func (l *Ledger) back(ctx context.Context, worth func(*index) bool, fn func(*Record) bool) error {
+// back calls fn with each record of the blocks worth opening whose line has all
+// of the words, the latest first, until fn returns false.
+func (l *Ledger) back(ctx context.Context, worth func(*index) bool, words [][]byte, fn func(*Record) bool) error {
 	err := l.db.View(func(tx *bbolt.Tx) error {
 		return newestFirst(tx, func(key []byte, x *index) (bool, error) {
 			if !worth(x) {
@@ -93,7 +116,7 @@ func (l *Ledger) back(ctx context.Context, worth func(*index) bool, fn func(*Rec
 				return false, err
 			}
 			more := true
-			err = eachBack(lines, func(r *Record) bool {
+			err = eachBack(lines, words, func(r *Record) bool {
 				more = fn(r)
 				return more
 			})
@@ -129,7 +152,7 @@ func (l *Ledger) Recent(ctx context.Context, moments time.Duration) (Recent, err
 	// A call's record comes when it has ended, so records are nearly in the order of
 	// their ends: a block's worth of older ones shows that there are no more.
 	older := 0
-	err := l.back(ctx, func(*index) bool { return true }, func(r *Record) bool {
+	err := l.back(ctx, func(*index) bool { return true }, nil, func(r *Record) bool {
 		end := r.End()
 		if out.Since.IsZero() || end.After(out.Since.Add(moments)) {
 			out.Since = end.Add(-moments)

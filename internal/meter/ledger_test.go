@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -336,6 +337,26 @@ func (j *flakyJournal) Read(ctx context.Context, after uint64, fn func(uint64, [
 	return j.memoryJournal.Read(ctx, after, fn)
 }
 
+func TestIndexThatDoesNotTellFailuresIsSearchedForThem(t *testing.T) {
+	var b block
+	r := rec(1)
+	b.add(&r, r.Encode())
+	if b.failed != 0 {
+		t.Errorf("%d records failed", b.failed)
+	}
+	now, err := decodeIndex(b.encode())
+	if s := (Search{Failed: true}); err != nil || s.mayHold(&now) {
+		t.Errorf("a block without failures is opened for them: %v", err)
+	}
+	old, err := decodeIndex(bytes.TrimSuffix(b.encode(), []byte{0})) // as it was before there was that count
+	if s := (Search{Failed: true}); err != nil || !s.mayHold(&old) {
+		t.Errorf("an older block is not opened: %v", err)
+	}
+	if _, err := decodeIndex(append(b.encode(), 1)); err == nil {
+		t.Error("an index with something behind it is read")
+	}
+}
+
 func BenchmarkMillionRecords(b *testing.B) {
 	l, err := Open(b.Context(), Config{Path: filepath.Join(b.TempDir(), "ledger"), Journal: &memoryJournal{}})
 	if err != nil {
@@ -347,6 +368,9 @@ func BenchmarkMillionRecords(b *testing.B) {
 		r := rec(i)
 		r.Function = "f" + strconv.Itoa(i%1000)
 		r.Start = start.Add(-time.Duration(1_000_000-i) * 100 * time.Millisecond)
+		if i == 1234 {
+			r.Outcome = Failed
+		}
 		if err := l.Add(r); err != nil {
 			b.Fatal(err)
 		}
@@ -363,6 +387,15 @@ func BenchmarkMillionRecords(b *testing.B) {
 			_, err := l.Bill(b.Context(), Query{By: ByHour, Since: start.Add(-24 * time.Hour)}, listed)
 			return err
 		},
+		"minutes": func() error {
+			_, err := l.Bill(b.Context(), Query{By: ByMinute, Since: start.Add(-time.Hour)}, listed)
+			return err
+		},
+		"day of functions": func() error {
+			_, err := l.Bill(b.Context(), Query{Since: start.Add(-24 * time.Hour)}, listed)
+			return err
+		},
+		"failed":   func() error { _, err := l.Records(b.Context(), Search{Failed: true, Limit: 6}); return err },
 		"recent":   func() error { _, err := l.Records(b.Context(), Search{}); return err },
 		"function": func() error { _, err := l.Records(b.Context(), Search{Function: "f77", Limit: 50}); return err },
 		"request":  func() error { _, err := l.Record(b.Context(), "r1234"); return err },
