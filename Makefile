@@ -9,7 +9,7 @@ TESTFLAGS   ?=
 GOLANGCI    ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEMOFLAGS   := $(if $(filter 1 true yes,$(ONCE)),--once)
 
-.PHONY: help build demo test vet deps generate lint bench bench-events bench-http ledger clean
+.PHONY: help build demo test vet deps generate lint bench bench-events bench-http ledger fault clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -54,6 +54,9 @@ bench-http: build ## function URLs and web servers beside the same server called
 
 ledger: ## 50,000 calls and a kill -9: the ledger equals the REPORT lines
 	$(GO) test -p 1 -timeout 20m -v ./test/fault -run TestLedgerEquals -ledger.calls 50000
+
+fault: ## 20,000 events of all sources and ten times kill -9: none is lost
+	$(GO) test -p 1 -timeout 20m -v ./test/fault -run TestEveryEventOfEverySource -storm.events 20000 -storm.kills 10
 
 clean: ## remove what build made
 	rm -rf bin

@@ -21,9 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"github.com/mayfly-dev/mayfly/internal/spine"
 )
@@ -43,10 +41,16 @@ func runEvents(ctx context.Context, out io.Writer, o options, work string) (err 
 	defer func() { err = errors.Join(err, n.stop()) }()
 	fmt.Fprintf(out, "# Bench of events, %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
 	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
+	if err := acceptTable(ctx, out, o, n, work); err != nil {
+		return err
+	}
 	if err := queueTable(ctx, out, o, n, work); err != nil {
 		return err
 	}
-	return latencyTable(ctx, out, o, n)
+	if err := latencyTable(ctx, out, o, n); err != nil {
+		return err
+	}
+	return timers(ctx, out, o, n)
 }
 
 // floor counts raw writes to JetStream that are synced one by one.
@@ -165,48 +169,18 @@ func (n *node) queue(ctx context.Context, operation string, in, out any) error {
 const clock = `
 import time
 
+def made(event):
+    if "detail" in event:
+        return [event["detail"]["made"]]
+    if "Records" in event:
+        return [r["body"] if "body" in r else r["s3"]["object"]["key"] for r in event["Records"]]
+    return [event["made"]]
+
 def handler(event, context):
     now = time.time_ns()
-    made = [m["body"] for m in event["Records"]] if "Records" in event else [event["made"]]
-    for m in made:
+    for m in made(event):
         print("latency", now - int(m))
 `
-
-// source makes an event for the clock, by one of the ways that wake functions.
-type source struct {
-	name string
-	make func(ctx context.Context, function string, now int64) error
-	lead func(ctx context.Context, function string) error // says once that it wakes the function; may be nil
-}
-
-func (n *node) sources() []source {
-	const queue = "clock"
-	url := n.endpoint + "/" + account + "/" + queue
-	return []source{
-		{
-			name: "queue",
-			lead: func(ctx context.Context, function string) error {
-				if err := n.queue(ctx, "CreateQueue", map[string]any{"QueueName": queue}, nil); err != nil {
-					return err
-				}
-				_, err := n.api.CreateEventSourceMapping(ctx, &lambda.CreateEventSourceMappingInput{
-					FunctionName: &function, EventSourceArn: aws.String("arn:aws:sqs:" + region + ":" + account + ":" + queue),
-				})
-				return err
-			},
-			make: func(ctx context.Context, _ string, now int64) error {
-				return n.queue(ctx, "SendMessage", map[string]any{"QueueUrl": url, "MessageBody": strconv.FormatInt(now, 10)}, nil)
-			},
-		},
-		{
-			name: "asynchronous call",
-			make: func(ctx context.Context, function string, now int64) error {
-				_, err := n.api.Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, InvocationType: "Event", Payload: fmt.Appendf(nil, `{"made":%d}`, now)})
-				return err
-			},
-		},
-	}
-}
 
 // pace is the time between two events, so that each finds the function idle.
 const pace = 30 * time.Millisecond

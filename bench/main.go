@@ -32,6 +32,7 @@ type options struct {
 	only    string
 	wake    bool // measure events instead of calls
 	events  int  // of each source
+	timers  int  // due in one second
 	http    bool // measure endpoints instead of calls
 	out     string
 }
@@ -48,11 +49,12 @@ func main() {
 	flag.BoolVar(&o.wake, "wake", false, "measure queues and what else wakes functions, instead of calls")
 	flag.BoolVar(&o.http, "http", false, "measure HTTP endpoints and web servers, instead of calls")
 	flag.IntVar(&o.events, "events", 1000, "events of each source")
+	flag.IntVar(&o.timers, "timers", 10000, "timers that are due in one second")
 	quick := flag.Bool("quick", false, "few runs: to see that it works, not to quote")
 	flag.Parse()
 	o.callers = []int{1, 8, 64}
 	if *quick {
-		o.cold, o.warm, o.span, o.callers, o.events = 3, 200, time.Second, []int{1, 8}, 100
+		o.cold, o.warm, o.span, o.callers, o.events, o.timers = 3, 200, time.Second, []int{1, 8}, 100, 500
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

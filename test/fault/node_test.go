@@ -281,7 +281,7 @@ func newOutside(t *testing.T) *outside {
 	return o
 }
 
-// serve notes each connection's word and answers it.
+// serve notes each connection's words, a line each, and answers.
 func (o *outside) serve(l net.Listener) {
 	for {
 		c, err := l.Accept()
@@ -290,14 +290,16 @@ func (o *outside) serve(l net.Listener) {
 		}
 		go func() {
 			defer c.Close()
-			word, err := io.ReadAll(c)
-			if err != nil || len(word) == 0 {
+			words, err := io.ReadAll(c)
+			if err != nil || len(words) == 0 {
 				return
 			}
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			if o.seen[string(word)]++; o.seen[string(word)] == 1 {
-				o.first = append(o.first, string(word))
+			for word := range strings.SplitSeq(string(words), "\n") {
+				if o.seen[word]++; o.seen[word] == 1 {
+					o.first = append(o.first, word)
+				}
 			}
 			close(o.fresh)
 			o.fresh = make(chan struct{})
