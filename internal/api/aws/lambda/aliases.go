@@ -76,7 +76,9 @@ func (d *Door) UpdateAlias(ctx context.Context, in *UpdateAliasInput) (*UpdateAl
 	return d.alias(t.name, a), nil
 }
 
-// DeleteAlias removes an alias; one that does not exist is no error.
+// DeleteAlias removes an alias with its URL and its policy: a later alias of that
+// name must not be open to those whom this one was. One that does not exist is no
+// error.
 func (d *Door) DeleteAlias(ctx context.Context, in *DeleteAliasInput) (*DeleteAliasOutput, error) {
 	t, err := d.aliasTarget(in.FunctionName, in.Name, nil, false)
 	if err != nil {
@@ -84,6 +86,9 @@ func (d *Door) DeleteAlias(ctx context.Context, in *DeleteAliasInput) (*DeleteAl
 	}
 	if err := d.o.Functions.DeleteAlias(ctx, t.name, t.qualifier); err != nil {
 		return nil, d.fail(t, err)
+	}
+	if err := d.forgetAlias(ctx, t); err != nil {
+		return nil, err
 	}
 	return &DeleteAliasOutput{}, nil
 }

@@ -194,3 +194,15 @@ func (d *Door) forget(ctx context.Context, name string) error {
 	}
 	return d.o.Deleted(name)
 }
+
+// forgetAlias removes what is kept beside an alias that is gone.
+func (d *Door) forgetAlias(ctx context.Context, t target) error {
+	if err := d.o.URLs.Delete(ctx, t.name, t.qualifier); err != nil && !errs.Is(err, errs.NotFound) {
+		return err
+	}
+	p, err := d.o.Policies.Get(t.name)
+	if err != nil || len(p.Statements[t.qualifier]) == 0 {
+		return nil // it has none
+	}
+	return d.changePolicy(ctx, t, "", func([]Statement) ([]Statement, error) { return nil, nil })
+}

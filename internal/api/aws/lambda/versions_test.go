@@ -192,6 +192,43 @@ func TestAliases(t *testing.T) {
 	wantError(t, err, CodeResourceNotFound, "Alias not found: "+fARN+":live")
 }
 
+func TestDeletedAliasLeavesNoAccessBehind(t *testing.T) {
+	r := newRig(t)
+	r.publishTwo(t)
+	alias := &CreateAliasInput{FunctionName: new("f"), Name: new("live"), FunctionVersion: new("1")}
+	permit := func(qualifier *string) {
+		t.Helper()
+		if _, err := r.AddPermission(t.Context(), &AddPermissionInput{
+			FunctionName: new("f"), Qualifier: qualifier, StatementId: new("all"), Action: new("lambda:InvokeFunctionUrl"), Principal: new("*"), FunctionUrlAuthType: "NONE",
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.CreateAlias(t.Context(), alias); err != nil {
+		t.Fatal(err)
+	}
+	permit(nil)
+	permit(new("live"))
+	if _, err := r.CreateFunctionUrlConfig(t.Context(), &CreateFunctionUrlConfigInput{FunctionName: new("f"), Qualifier: new("live"), AuthType: "NONE"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.DeleteAlias(t.Context(), &DeleteAliasInput{FunctionName: new("f"), Name: new("live")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.CreateAlias(t.Context(), alias); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := r.GetPolicy(t.Context(), &GetPolicyInput{FunctionName: new("f"), Qualifier: new("live")}); err == nil {
+		t.Errorf("a new alias of that name has the policy %s", *out.Policy)
+	}
+	if out, err := r.GetFunctionUrlConfig(t.Context(), &GetFunctionUrlConfigInput{FunctionName: new("f"), Qualifier: new("live")}); err == nil {
+		t.Errorf("a new alias of that name has the URL %s", *out.FunctionUrl)
+	}
+	if _, err := r.GetPolicy(t.Context(), &GetPolicyInput{FunctionName: new("f")}); err != nil {
+		t.Errorf("the function's own policy: %v", err)
+	}
+}
+
 func TestAliasRefusals(t *testing.T) {
 	r := newRig(t)
 	r.publishTwo(t)
