@@ -385,25 +385,16 @@ func TestWindowGathersABatch(t *testing.T) {
 	r.queue("q", nil)
 	// The batch is full long before the window ends.
 	r.lead("q", func(m *Mapping) { m.Batch, m.Window, m.Concurrency = 20, MaxWindow, MinConcurrency })
-	all := 0
-	for range 4 {
-		for i := range 10 {
-			r.send("q", fmt.Sprint(i))
-		}
+	for i := range 40 { // two pollers that hold fewer than 20 each don't hold them all
+		r.send("q", fmt.Sprint(i))
 	}
-	for range 2 {
-		select {
-		case n := <-sizes:
-			all += n
-			if n > 20 {
-				t.Errorf("a batch of %d", n)
-			}
-		case <-time.After(patience):
-			t.Fatalf("%d messages were handled, want 40", all)
+	select {
+	case n := <-sizes:
+		if n != 20 {
+			t.Errorf("a batch of %d, want 20", n)
 		}
-	}
-	if all != 40 {
-		t.Errorf("two batches hold %d messages, want 40", all)
+	case <-time.After(patience):
+		t.Fatal("no batch was handled, want a full one")
 	}
 }
 
