@@ -107,6 +107,11 @@ func run(ctx context.Context, o options) (err error) {
 	if err := coldTable(ctx, out, o, n, subjects); err != nil {
 		return err
 	}
+	if o.driver == "gvisor" { // the only one that makes snapshots
+		if err := copyTable(ctx, out, o, work, subjects); err != nil {
+			return err
+		}
+	}
 	if err := warmTable(ctx, out, o, n, subjects); err != nil {
 		return err
 	}

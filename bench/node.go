@@ -37,15 +37,17 @@ type node struct {
 	log      *os.File
 }
 
-// startNode runs the program on a fresh data directory and waits until it serves.
-func startNode(ctx context.Context, o options, work string) (*node, error) {
+// startNode runs the program on a fresh data directory, with more flags if there
+// are any, and waits until it serves.
+func startNode(ctx context.Context, o options, work string, flags ...string) (*node, error) {
 	n := &node{dir: filepath.Join(work, "data"), http: client()}
 	log, err := os.Create(filepath.Join(work, "node.log"))
 	if err != nil {
 		return nil, err
 	}
 	n.log = log
-	n.cmd = exec.Command(o.binary, "up", "--data-dir", n.dir, "--listen", "127.0.0.1:0", "--region", region, "--driver", o.driver)
+	args := []string{"up", "--data-dir", n.dir, "--listen", "127.0.0.1:0", "--region", region, "--driver", o.driver}
+	n.cmd = exec.Command(o.binary, append(args, flags...)...)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	if err := n.cmd.Start(); err != nil {
 		return nil, err
@@ -156,6 +158,7 @@ type record struct {
 	Phases    struct {
 		Queue   time.Duration `json:"queue"`
 		Sandbox time.Duration `json:"sandbox"`
+		Restore time.Duration `json:"restore"`
 		Init    time.Duration `json:"init"`
 	} `json:"phases"`
 }
