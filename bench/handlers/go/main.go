@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 )
 
 type event struct {
-	Name string `json:"name"`
+	Name  string `json:"name"`
+	Pause int    `json:"pause"` // milliseconds
 }
 
 type answer struct {
@@ -24,6 +26,7 @@ func handle(e event) (answer, error) {
 	if e.Name == "" {
 		e.Name = "world"
 	}
+	time.Sleep(time.Duration(e.Pause) * time.Millisecond)
 	return answer{Hello: e.Name}, nil
 }
 

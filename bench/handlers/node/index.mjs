@@ -1,1 +1,4 @@
-export const handler = async (event) => ({ hello: event.name ?? "world" });
+export const handler = async (event) => {
+  if (event.pause) await new Promise((done) => setTimeout(done, event.pause)); // milliseconds
+  return { hello: event.name ?? "world" };
+};
