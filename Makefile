@@ -9,7 +9,7 @@ TESTFLAGS   ?=
 GOLANGCI    ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEMOFLAGS   := $(if $(filter 1 true yes,$(ONCE)),--once)
 
-.PHONY: help build demo test vet deps generate lint bench bench-events bench-http ledger fault clean
+.PHONY: help build demo test vet deps generate lint bench bench-quick bench-events bench-http ledger fault clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,9 @@ lint: ## golangci-lint
 bench: build ## cold and warm starts, throughput, memory
 	@mkdir -p bench/results
 	$(GO) run ./bench -o bench/results/$$(date -u +%F).md
+
+bench-quick: build ## a smoke run of the bench, to see that it works
+	$(GO) run ./bench -quick -o /tmp/mayfly-bench-quick.md
 
 bench-events: build ## queues, and the time from an event to its handler
 	@mkdir -p bench/results

@@ -2,7 +2,8 @@
 // handlers without isolation, on the same machine in the same run, and prints
 // the figures and their ratios as Markdown.
 //
-//	make bench                 # writes bench/results/DATE.md
+//	make bench                 # writes bench/results/DATE.md and a plot, DATE.svg
+//	make bench-quick           # fewer runs, to see that it works
 //	make bench-events          # queues and what else wakes functions: DATE-events.md
 //	make bench-http            # HTTP endpoints and web servers: DATE-http.md
 //	go run ./bench -quick      # fewer runs, to standard output
@@ -17,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,6 +28,7 @@ type options struct {
 	binary  string
 	driver  string
 	cold    int           // cold starts per function
+	burst   int           // concurrent calls to a function at zero
 	warm    int           // warm calls with one caller
 	span    time.Duration // of each throughput run
 	callers []int
@@ -41,9 +44,10 @@ func main() {
 	var o options
 	flag.StringVar(&o.binary, "mayfly", "bin/mayfly", "the `program` to measure")
 	flag.StringVar(&o.driver, "driver", "gvisor", "sandbox driver")
-	flag.IntVar(&o.cold, "cold", 20, "cold starts of each function")
+	flag.IntVar(&o.cold, "cold", 50, "cold starts of each function")
+	flag.IntVar(&o.burst, "burst", 100, "concurrent calls to a function at zero")
 	flag.IntVar(&o.warm, "warm", 3000, "warm calls of each function with one caller")
-	flag.DurationVar(&o.span, "span", 5*time.Second, "how long each throughput run takes")
+	flag.DurationVar(&o.span, "span", 3*time.Second, "how long each throughput run takes")
 	flag.StringVar(&o.only, "only", "", "measure only functions whose name contains this")
 	flag.StringVar(&o.out, "o", "", "write the results to this `file`, besides standard output")
 	flag.BoolVar(&o.wake, "wake", false, "measure queues and what else wakes functions, instead of calls")
@@ -54,7 +58,7 @@ func main() {
 	flag.Parse()
 	o.callers = []int{1, 8, 64}
 	if *quick {
-		o.cold, o.warm, o.span, o.callers, o.events, o.timers = 3, 200, time.Second, []int{1, 8}, 100, 500
+		o.cold, o.burst, o.warm, o.span, o.callers, o.events, o.timers = 3, 10, 200, 300*time.Millisecond, []int{1, 8}, 100, 500
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -87,8 +91,17 @@ func run(ctx context.Context, o options) (err error) {
 		return runHTTP(ctx, out, o, work)
 	}
 	note("building the handlers")
-	subjects, err := subjects(ctx, work, o.only)
+	all, err := subjects(ctx, work, o.only)
 	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "# Bench of %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
+	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
+	if err := coldTable(ctx, out, o, work, all); err != nil {
+		return err
+	}
+	small := slices.DeleteFunc(slices.Clone(all), func(s subject) bool { return s.heavy })
+	if err := densityTable(ctx, out, o, work, small); err != nil {
 		return err
 	}
 	n, err := startNode(ctx, o, work)
@@ -96,23 +109,17 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
-
-	fmt.Fprintf(out, "# Bench of %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
-	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
 	rest, err := n.rss()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Node at rest, before the first function: **%.1f MiB** RSS.\n", mib(rest))
-	if err := coldTable(ctx, out, o, n, subjects); err != nil {
-		return err
-	}
-	if o.driver == "gvisor" { // the only one that makes snapshots
-		if err := copyTable(ctx, out, o, work, subjects); err != nil {
+	fmt.Fprintf(out, "\nNode at rest, before the first function: **%.1f MiB** RSS.\n", mib(rest))
+	for _, s := range small {
+		if err := n.create(ctx, s); err != nil {
 			return err
 		}
 	}
-	if err := warmTable(ctx, out, o, n, subjects); err != nil {
+	if err := warmTable(ctx, out, o, n, small); err != nil {
 		return err
 	}
 	busy, err := n.rss()
@@ -120,42 +127,6 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	fmt.Fprintf(out, "\nNode after all runs: %.1f MiB RSS.\n", mib(busy))
-	return nil
-}
-
-// coldTable measures first answers from zero, with what they consist of.
-func coldTable(ctx context.Context, out io.Writer, o options, n *node, subjects []subject) error {
-	fmt.Fprintf(out, "\n## Cold start, %d runs each, through the HTTP API\n\n", o.cold)
-	fmt.Fprintln(out, "Floor: the same handler's plain process, from exec to its first answer. Phases are medians.")
-	fmt.Fprint(out, "\n| function | p50 ms | p90 ms | min ms | admit | sandbox | runtime+init | handler | floor p50 ms | ratio |\n|---|---|---|---|---|---|---|---|---|---|\n")
-	for _, s := range subjects {
-		note("cold: " + s.name)
-		if err := n.create(ctx, s); err != nil {
-			return err
-		}
-		var total, floor, queue, sandbox, init, handler series
-		for k := range o.cold {
-			if err := n.renew(ctx, s, k); err != nil {
-				return err
-			}
-			took, rec, err := n.coldCall(ctx, s)
-			if err != nil {
-				return err
-			}
-			total.add(took)
-			queue.add(rec.Phases.Queue)
-			sandbox.add(rec.Phases.Sandbox)
-			init.add(rec.Phases.Init)
-			handler.add(rec.Duration)
-			took, err = plainColdStart(ctx, s)
-			if err != nil {
-				return err
-			}
-			floor.add(took)
-		}
-		fmt.Fprintf(out, "| %s | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.2f |\n", s.name,
-			total.q(.5), total.q(.9), total.q(0), queue.q(.5), sandbox.q(.5), init.q(.5), handler.q(.5), floor.q(.5), total.q(.5)/floor.q(.5))
-	}
 	return nil
 }
 

@@ -111,10 +111,18 @@ func (n *node) rss() (int64, error) {
 }
 
 func (n *node) create(ctx context.Context, s subject) error {
+	if s.memory == 0 {
+		s.memory = 128
+	}
+	start := types.SnapStartApplyOnPublishedVersions
+	if s.off {
+		start = types.SnapStartApplyOnNone
+	}
 	_, err := n.api.CreateFunction(ctx, &lambda.CreateFunctionInput{
+		SnapStart:    &types.SnapStart{ApplyOn: start},
 		FunctionName: &s.name, Runtime: types.Runtime(s.runtime), Handler: &s.handler,
 		Role: aws.String("arn:aws:iam::000000000000:role/bench"), Code: &types.FunctionCode{ZipFile: s.zip},
-		MemorySize: aws.Int32(128), Timeout: aws.Int32(30), Environment: &types.Environment{Variables: s.env},
+		MemorySize: &s.memory, Timeout: aws.Int32(30), Environment: &types.Environment{Variables: s.env},
 	})
 	if err != nil {
 		return err
@@ -126,29 +134,6 @@ func (n *node) wait(ctx context.Context, s subject) error {
 	return lambda.NewFunctionActiveV2Waiter(n.api, func(o *lambda.FunctionActiveV2WaiterOptions) {
 		o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second
 	}).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &s.name}, time.Minute)
-}
-
-// renew changes the function's configuration, so that no instance fits it.
-func (n *node) renew(ctx context.Context, s subject, k int) error {
-	_, err := n.api.UpdateFunctionConfiguration(ctx, &lambda.UpdateFunctionConfigurationInput{
-		FunctionName: &s.name,
-		Environment:  &types.Environment{Variables: map[string]string{"RUN": fmt.Sprint(k)}},
-	})
-	if err != nil {
-		return err
-	}
-	err = lambda.NewFunctionUpdatedV2Waiter(n.api, func(o *lambda.FunctionUpdatedV2WaiterOptions) {
-		o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second
-	}).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &s.name}, time.Minute)
-	if err != nil {
-		return err
-	}
-	select { // until the old instance is gone, which would take CPU from the start
-	case <-time.After(200 * time.Millisecond):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // record is what the bench reads of an invocation's record.
@@ -174,24 +159,51 @@ func (n *node) coldCall(ctx context.Context, s subject) (time.Duration, record, 
 		return 0, record{}, err
 	}
 	took := time.Since(began)
-	req, err = n.signed(ctx, http.MethodGet, "/_mayfly/v1/records?function="+s.name+"&limit=1", "mayfly", nil)
+	var answer struct{ Records []record }
+	if err := n.get(ctx, "records?function="+s.name+"&limit=1", &answer); err != nil || len(answer.Records) == 0 {
+		return 0, record{}, fmt.Errorf("records of %s: %w", s.name, err)
+	}
+	return took, answer.Records[0], nil
+}
+
+// get asks the node about itself.
+func (n *node) get(ctx context.Context, path string, out any) error {
+	req, err := n.signed(ctx, http.MethodGet, "/_mayfly/v1/"+path, "mayfly", nil)
 	if err != nil {
-		return 0, record{}, err
+		return err
 	}
 	resp, err := n.http.Do(req)
 	if err != nil {
-		return 0, record{}, err
+		return err
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, record{}, err
+	return json.NewDecoder(resp.Body).Decode(out)
+}
+
+// status is what the bench reads of the node's own account of itself.
+type status struct {
+	Snapshots struct{ Spares, Kept int }
+	Instances []struct{ State string }
+}
+
+// settle waits until the node's status is as wanted, and then a moment longer.
+func (n *node) settle(ctx context.Context, what string, wanted func(status) bool) error {
+	for began := time.Now(); time.Since(began) < time.Minute; {
+		var s status
+		if err := n.get(ctx, "node", &s); err != nil {
+			return err
+		}
+		done := wanted(s)
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if done {
+			return nil
+		}
 	}
-	var answer struct{ Records []record }
-	if err := json.Unmarshal(b, &answer); err != nil || len(answer.Records) == 0 {
-		return 0, record{}, fmt.Errorf("records of %s: %s: %w", s.name, b, err)
-	}
-	return took, answer.Records[0], nil
+	return fmt.Errorf("waited a minute for %s", what)
 }
 
 // caller calls the function with requests signed ahead: what the client's own

@@ -20,51 +20,110 @@ import (
 
 // subject is one handler that is measured both ways.
 type subject struct {
-	name    string
-	runtime string
-	handler string
-	zip     []byte
-	env     map[string]string
-	plain   []string // command of the plain server, which prints its port
+	name     string
+	runtime  string
+	handler  string
+	zip      []byte
+	env      map[string]string
+	memory   int32    // MB
+	heavy    bool     // by its imports
+	off      bool     // wants no snapshots
+	plain    []string // command of the plain server, which prints its port
+	plainEnv map[string]string
 }
+
+// debianInterpreter fits Debian's Python packages.
+const debianInterpreter = "/usr/bin/python3"
 
 var payload = []byte(`{"name":"` + strings.Repeat("x", 1000) + `"}`)
 
-// subjects builds what the machine has runtimes for.
+// subjects builds what the machine has runtimes for: first the small ones, which
+// are in all tables, then those with heavy imports.
 func subjects(ctx context.Context, work, only string) ([]subject, error) {
-	all := []struct {
-		subject
-		dir, file string
-		needs     string
+	makers := []struct {
+		name string
+		make func(context.Context, string) (subject, error)
 	}{
-		{subject{name: "python", runtime: "python3.11", handler: "app.handler", plain: []string{"/usr/bin/python3", "bench/plain/plain.py", "bench/handlers/python"}}, "bench/handlers/python", "app.py", "/usr/bin/python3"},
-		{subject{name: "node", runtime: "nodejs20.x", handler: "index.handler", plain: []string{"node", "bench/plain/plain.mjs", absolute("bench/handlers/node")}}, "bench/handlers/node", "index.mjs", "node"},
-		{subject{name: "go", runtime: "provided.al2023", handler: "bootstrap", plain: []string{filepath.Join(work, "bootstrap"), "-plain"}}, work, "bootstrap", "go"},
+		{"python", makePython}, {"node", makeNode}, {"go", makeGo},
+		{"boto3", heavyPython("boto3")}, {"pandas", heavyPython("pandas")}, {"node-sdk", makeSDK},
 	}
 	var out []subject
-	for _, s := range all {
-		if !strings.Contains(s.name, only) {
+	for _, m := range makers {
+		if !strings.Contains(m.name, only) {
 			continue
 		}
-		if _, err := exec.LookPath(s.needs); err != nil {
-			note("skipping " + s.name + ": no " + s.needs + " here")
+		s, err := m.make(ctx, work)
+		if err != nil {
+			note("skipping " + m.name + ": " + err.Error())
 			continue
 		}
-		if s.name == "go" {
-			if err := buildGo(ctx, filepath.Join(work, "bootstrap"), "./bench/handlers/go"); err != nil {
-				return nil, err
-			}
-		}
-		var err error
-		if s.zip, err = pack(filepath.Join(s.dir, s.file)); err != nil {
-			return nil, err
-		}
-		out = append(out, s.subject)
+		s.name = m.name
+		out = append(out, s)
 	}
 	if len(out) == 0 {
 		return nil, errors.New("no function to measure")
 	}
-	return out, nil
+	return out, ctx.Err()
+}
+
+func makePython(context.Context, string) (subject, error) {
+	s := subject{runtime: "python3.11", handler: "app.handler", memory: 128, plain: []string{debianInterpreter, "bench/plain/plain.py", "bench/handlers/python"}}
+	if _, err := os.Stat(debianInterpreter); err != nil {
+		return s, err
+	}
+	var err error
+	s.zip, err = pack("bench/handlers/python/app.py")
+	return s, err
+}
+
+// heavyPython makes a function that imports packages of Debian.
+func heavyPython(name string) func(context.Context, string) (subject, error) {
+	return func(ctx context.Context, work string) (subject, error) {
+		dir := filepath.Join(work, name)
+		s := subject{runtime: "python3.11", handler: "app.handler", memory: 512, heavy: true, plain: []string{debianInterpreter, "bench/plain/plain.py", dir},
+			plainEnv: map[string]string{"LD_LIBRARY_PATH": filepath.Join(dir, "lib")}}
+		if err := vendor(ctx, name, dir); err != nil {
+			return s, err
+		}
+		var err error
+		s.zip, err = packTree(dir)
+		return s, err
+	}
+}
+
+func makeNode(context.Context, string) (subject, error) {
+	s := subject{runtime: "nodejs20.x", handler: "index.handler", memory: 128, plain: []string{"node", "bench/plain/plain.mjs", absolute("bench/handlers/node")}}
+	if _, err := exec.LookPath("node"); err != nil {
+		return s, err
+	}
+	var err error
+	s.zip, err = pack("bench/handlers/node/index.mjs")
+	return s, err
+}
+
+func makeSDK(ctx context.Context, work string) (subject, error) {
+	dir := filepath.Join(work, "node-sdk")
+	s := subject{runtime: "nodejs20.x", handler: "index.handler", memory: 512, heavy: true, plain: []string{"node", "bench/plain/plain.mjs", dir}}
+	modules, err := npm(ctx)
+	if err != nil {
+		return s, err
+	}
+	if err := bundleSDK(ctx, modules, dir); err != nil {
+		return s, err
+	}
+	s.zip, err = pack(filepath.Join(dir, "index.mjs"))
+	return s, err
+}
+
+func makeGo(ctx context.Context, work string) (subject, error) {
+	binary := filepath.Join(work, "bootstrap")
+	s := subject{runtime: "provided.al2023", handler: "bootstrap", memory: 128, plain: []string{binary, "-plain"}}
+	if err := buildGo(ctx, binary, "./bench/handlers/go"); err != nil {
+		return s, err
+	}
+	var err error
+	s.zip, err = pack(binary)
+	return s, err
 }
 
 // buildGo builds a package as a function's program.
@@ -116,6 +175,10 @@ type server struct {
 
 func startPlain(ctx context.Context, s subject) (*server, error) {
 	cmd := exec.CommandContext(ctx, s.plain[0], s.plain[1:]...)
+	cmd.Env = os.Environ()
+	for k, v := range s.plainEnv {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	cpuSpan    = 5 * time.Second // over which idle instances must use none
+	fitsBytes  = 8 << 30
+	clockTicks = 100 // of /proc/PID/stat per second, on Linux everywhere
+)
+
+// processes returns the ids of the processes that the node started, and theirs.
+func (n *node) processes() ([]string, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	children := make(map[string][]string)
+	for _, path := range stats {
+		if f := statFields(path); len(f) > 1 { // else it is gone
+			children[f[1]] = append(children[f[1]], filepath.Base(filepath.Dir(path)))
+		}
+	}
+	found := children[fmt.Sprint(n.cmd.Process.Pid)]
+	for i := 0; i < len(found); i++ {
+		found = append(found, children[found[i]]...)
+	}
+	return found, nil
+}
+
+// statFields returns what follows the name: state, parent and so on.
+func statFields(path string) []string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+}
+
+// sandboxes returns the memory (PSS, in bytes) and the CPU time of all processes
+// that the node started.
+func (n *node) sandboxes() (pss int64, cpu time.Duration, err error) {
+	pids, err := n.processes()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, pid := range pids {
+		b, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")
+		if err != nil {
+			continue // it is gone
+		}
+		for line := range strings.Lines(string(b)) {
+			var kb int64
+			if _, err := fmt.Sscanf(line, "Pss: %d kB", &kb); err == nil {
+				pss += kb << 10
+			}
+		}
+		if f := statFields("/proc/" + pid + "/stat"); len(f) > 12 {
+			var user, system int64
+			fmt.Sscan(f[11], &user)
+			fmt.Sscan(f[12], &system)
+			cpu += time.Duration(user+system) * time.Second / clockTicks
+		}
+	}
+	return pss, cpu, nil
+}
+
+// densityTable measures what idle instances cost, and a burst of calls to a
+// function at zero.
+func densityTable(ctx context.Context, out io.Writer, o options, work string, small []subject) error {
+	fmt.Fprintf(out, "\n## Idle instances and bursts\n\n")
+	fmt.Fprintf(out, "Burst: time until %d concurrent calls of 100 ms to a function at zero are all answered. Memory is PSS of all processes of the instances that the burst left, divided by their number, when all are frozen; what fits into 8 GiB is extrapolated from it. CPU: of all of them together over %v.\n", o.burst, cpuSpan)
+	fmt.Fprint(out, "\n| function | start | burst s | instances | MiB each | fit in 8 GiB | CPU ms |\n|---|---|---|---|---|---|---|\n")
+	for _, s := range small {
+		for _, off := range []bool{false, true} {
+			if o.driver != "gvisor" && !off {
+				continue
+			}
+			s.off = off
+			if err := densityRow(ctx, out, o, work, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func densityRow(ctx context.Context, out io.Writer, o options, work string, s subject) (err error) {
+	name := map[bool]string{false: "snapshot", true: "no snapshot"}[s.off]
+	note("burst: " + s.name + ", " + name)
+	dir, err := os.MkdirTemp(work, "node-")
+	if err != nil {
+		return err
+	}
+	n, err := startNode(ctx, o, dir, "--keep-alive", "20s", "--spare-memory", "0")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.stop()) }()
+	if err := n.create(ctx, s); err != nil {
+		return err
+	}
+	if err := n.ready(ctx, s); err != nil {
+		return err
+	}
+	took, err := n.burst(ctx, s, o.burst)
+	if err != nil {
+		return err
+	}
+	var count int
+	err = n.settle(ctx, "instances to freeze", func(now status) bool {
+		count = len(now.Instances)
+		for _, i := range now.Instances {
+			if i.State != "frozen" {
+				return false
+			}
+		}
+		return count > 0
+	})
+	if err != nil {
+		return err
+	}
+	pss, before, err := n.sandboxes()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(cpuSpan):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_, after, err := n.sandboxes()
+	if err != nil {
+		return err
+	}
+	each := pss / int64(count)
+	fmt.Fprintf(out, "| %s | %s | **%.2f** | %d | **%.1f** | %d | %d |\n", s.name, name, took.Seconds(), count, mib(each), fitsBytes/max(each, 1), (after - before).Milliseconds())
+	return nil
+}
+
+// ready brings s to zero, with its snapshot taken if it wants one.
+func (n *node) ready(ctx context.Context, s subject) error {
+	if _, _, err := n.coldCall(ctx, s); err != nil {
+		return err
+	}
+	if !s.off {
+		if err := n.settle(ctx, "a snapshot", func(now status) bool { return now.Snapshots.Kept > 0 }); err != nil {
+			return err
+		}
+	}
+	return n.atZero(ctx, false)
+}
+
+// burst makes calls of 100 ms at once and returns when the last is answered.
+func (n *node) burst(ctx context.Context, s subject, calls int) (time.Duration, error) {
+	var wg sync.WaitGroup
+	failed := make([]error, calls)
+	began := time.Now()
+	for i := range calls {
+		wg.Go(func() {
+			req, err := n.signed(ctx, "POST", "/2015-03-31/functions/"+s.name+"/invocations", "lambda", []byte(`{"name":"burst","pause":100}`))
+			if err == nil {
+				err = do(n.http, req)
+			}
+			failed[i] = err
+		})
+	}
+	wg.Wait()
+	return time.Since(began), errors.Join(failed...)
+}
