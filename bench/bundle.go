@@ -20,7 +20,7 @@ const debianPython = "/usr/lib/python3/dist-packages"
 
 // libraries are the packages that a heavy Python function brings along.
 var libraries = map[string][]string{
-	"boto3":  {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py"},
+	"boto3":  {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "requests", "chardet", "idna", "certifi", "dateutil", "six.py"},
 	"pandas": {"numpy", "pandas", "pytz", "dateutil", "six.py"},
 }
 
