@@ -62,7 +62,7 @@ func coldTable(ctx context.Context, out io.Writer, o options, work string, all [
 			for _, phase := range []series{r.queue, r.sandbox, r.restore, r.init, r.handler} {
 				fmt.Fprint(out, cell(phase.q(.5), "%.1f"))
 			}
-			fmt.Fprintf(out, "%s%s\n", cell(p50/floor, "%.2f"), ratio(p50, runc))
+			fmt.Fprintf(out, "%s%s\n", ratio(p50, floor), ratio(p50, runc))
 		}
 	}
 	if o.out == "" {
@@ -181,13 +181,21 @@ func coldPeers(ctx context.Context, o options, work string, all []subject, rows 
 		for range o.cold {
 			for i, begin := range starts {
 				took, err := begin()
-				if err != nil {
-					return fmt.Errorf("%s of %s: %w", peers[i].name, s.name, err)
+				if err != nil { // the others are worth their time all the same
+					note(fmt.Sprintf("%s of %s: %v", peers[i].name, s.name, err))
+					continue
 				}
 				peers[i].total.add(took)
 			}
 		}
-		rows[s.name] = append(rows[s.name], peers...)
+		for _, p := range peers {
+			if len(p.total) > 0 {
+				rows[s.name] = append(rows[s.name], p)
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
