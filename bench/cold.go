@@ -109,7 +109,7 @@ func coldMode(ctx context.Context, o options, work string, all []subject, rows m
 	}
 	for range o.cold {
 		for _, s := range all {
-			if err := n.atZero(ctx, spareMB != "0" && o.driver == "gvisor"); err != nil {
+			if err := n.atZero(ctx, spareMB != "0" && !off); err != nil {
 				return err
 			}
 			took, rec, err := n.coldCall(ctx, s)
