@@ -31,8 +31,6 @@ type Lanes struct {
 	prefix string // of its subjects
 	log    *slog.Logger
 
-	together *gather // nil if the engine can't store several items with one sync
-
 	mu    sync.Mutex
 	open  map[string]*lane  // guarded by mu: the lanes that are served
 	start func(name string) // guarded by mu: opens a lane; nil while Run does not run
@@ -79,7 +77,6 @@ func (s *Spine) Parcels(ctx context.Context) (*Lanes, error) {
 func (s *Spine) lanes(ctx context.Context, stream, prefix string) (*Lanes, error) {
 	st, err := s.stream(ctx, jetstream.StreamConfig{
 		Name: stream, Subjects: []string{prefix + ">"}, Retention: jetstream.WorkQueuePolicy, Duplicates: duplicateWindow,
-		AllowAtomicPublish: true,
 	})
 	if err != nil {
 		return nil, err
@@ -88,32 +85,18 @@ func (s *Spine) lanes(ctx context.Context, stream, prefix string) (*Lanes, error
 	if err := st.DeleteConsumer(ctx, oneConsumer); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, wrap(err, "delete the old consumer of %s", stream)
 	}
-	l := &Lanes{s: s, st: st, prefix: prefix, log: s.log, open: map[string]*lane{}}
-	if st.CachedInfo().Config.AllowAtomicPublish { // a cluster's engine may be older
-		l.together = &gather{s: s}
-	}
-	return l, nil
+	return &Lanes{s: s, st: st, prefix: prefix, log: s.log, open: map[string]*lane{}}, nil
 }
 
 // Put stores an item in a lane, whose name is made of letters, digits, '-' and
 // '_'. When it returns nil the item is on disk. An item with an id that was put
 // within the last ten minutes is dropped; "" is no id.
 func (l *Lanes) Put(ctx context.Context, lane, id string, body []byte) error {
-	if err := l.store(ctx, l.prefix+lane, id, body); err != nil {
+	if _, err := l.s.publish(ctx, l.prefix+lane, id, body, reserve); err != nil {
 		return err
 	}
 	l.wake(lane)
 	return nil
-}
-
-// store stores an item, those without an id together with others of the moment.
-// (A repeat would have the engine refuse all that came with it.)
-func (l *Lanes) store(ctx context.Context, subject, id string, body []byte) error {
-	if id == "" && l.together != nil {
-		return l.together.put(ctx, subject, body)
-	}
-	_, err := l.s.publish(ctx, subject, id, body, reserve)
-	return err
 }
 
 // wake has a lane served in which there may be items.
