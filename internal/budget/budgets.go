@@ -107,17 +107,14 @@ func (b *Budgets) Allow(function, qualifier string) error {
 	var tags map[string]string
 	for i := range *over {
 		e := &(*over)[i]
-		s := &e.Scope
-		if !now.Before(e.until) || s.Function != "" && s.Function != function || s.Alias != "" && s.Alias != qualifier {
+		if !now.Before(e.until) {
 			continue
 		}
-		if s.Tag != "" {
-			if tags == nil {
-				tags = b.o.Tags(function)
-			}
-			if value, ok := tags[s.Tag]; !ok || value != s.Value {
-				continue
-			}
+		if e.Scope.Tag != "" && tags == nil {
+			tags = b.o.Tags(function)
+		}
+		if !e.Scope.Selects(function, qualifier, tags) {
+			continue
 		}
 		return errs.Newf(errs.Throttled, "the budget %s of $%s a %s is used up until %s; raise it with: mayfly budget set %s --limit AMOUNT",
 			e.Name, e.Limit, e.Period, e.until.Format(time.RFC3339), e.Name).WithReason(Reason).WithRetryAfter(time.Second)

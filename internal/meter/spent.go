@@ -16,8 +16,10 @@ type Scope struct {
 	Value    string `json:"value,omitempty"` // of Tag
 }
 
-func (s *Scope) selects(k *rowKey, tags map[string]string) bool {
-	if s.Function != "" && k.Function != s.Function || s.Alias != "" && k.Alias != s.Alias {
+// Selects reports whether the calls of a function that name an alias ("" for none)
+// are in the scope. tags are the function's; they are read only if Tag is set.
+func (s *Scope) Selects(function, alias string, tags map[string]string) bool {
+	if s.Function != "" && function != s.Function || s.Alias != "" && alias != s.Alias {
 		return false
 	}
 	if s.Tag == "" {
@@ -43,7 +45,7 @@ func (l *Ledger) Spent(ctx context.Context, since time.Time, scopes []Scope, p P
 		for _, sp := range cover(since, time.Time{}, time.Now(), byDay) {
 			err := eachRow(tx, sp, func(_ time.Time, k rowKey, s sums) {
 				for i := range scopes {
-					if scopes[i].selects(&k, tags[k.Tags]) {
+					if scopes[i].Selects(k.Function, k.Alias, tags[k.Tags]) {
 						usage[i].add(&k, &s, &p)
 					}
 				}

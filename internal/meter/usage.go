@@ -160,7 +160,7 @@ type server struct {
 }
 
 func (a *adder) row(start time.Time, k rowKey, s sums) {
-	if a.q.Function != "" && k.Function != a.q.Function || a.q.Alias != "" && k.Alias != a.q.Alias {
+	if scope := (Scope{Function: a.q.Function, Alias: a.q.Alias}); !scope.Selects(k.Function, k.Alias, nil) {
 		return
 	}
 	a.total.add(&k, &s, a.prices)
