@@ -171,17 +171,8 @@ func (d *document) values(name string) ([]float64, error) {
 // units are those that CloudWatch knows.
 var units = func() map[string]bool {
 	known := map[string]bool{"Seconds": true, "Microseconds": true, "Milliseconds": true, "Percent": true, "None": true}
-	for _, size := range []string{"", "Kilo", "Mega", "Giga", "Tera"} {
-		for _, of := range []string{"Bytes", "Bits", "Count"} {
-			if of == "Count" && size != "" {
-				continue
-			}
-			name := size + strings.ToLower(of)
-			if size == "" {
-				name = of
-			}
-			known[name], known[name+"/Second"] = true, true
-		}
+	for _, of := range []string{"Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes", "Bits", "Kilobits", "Megabits", "Gigabits", "Terabits", "Count"} {
+		known[of], known[of+"/Second"] = true, true
 	}
 	return known
 }()
