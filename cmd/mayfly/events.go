@@ -51,10 +51,7 @@ func (c *cli) eventsPeek() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			lines, err := cl.receive(cmd.Context(), map[string]any{
-				"QueueUrl": url, "MaxNumberOfMessages": most, "VisibilityTimeout": 0,
-				"MessageAttributeNames": []string{"All"}, "AttributeNames": []string{"All"},
-			})
+			lines, err := cl.receive(cmd.Context(), url, map[string]any{"MaxNumberOfMessages": most, "VisibilityTimeout": 0})
 			if err != nil {
 				return err
 			}

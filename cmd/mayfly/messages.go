@@ -107,11 +107,11 @@ func (c *cli) queueReceive() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			in := map[string]any{"QueueUrl": url, "MaxNumberOfMessages": most, "WaitTimeSeconds": int(wait / time.Second), "MessageAttributeNames": []string{"All"}, "AttributeNames": []string{"All"}}
+			in := map[string]any{"MaxNumberOfMessages": most, "WaitTimeSeconds": int(wait / time.Second)}
 			if cmd.Flags().Changed("hide") {
 				in["VisibilityTimeout"] = int(hide / time.Second)
 			}
-			lines, err := cl.receive(cmd.Context(), in)
+			lines, err := cl.receive(cmd.Context(), url, in)
 			if err != nil {
 				return err
 			}
@@ -134,7 +134,10 @@ func (c *cli) queueReceive() *cobra.Command {
 	return cmd
 }
 
-func (cl *client) receive(ctx context.Context, in map[string]any) ([]messageLine, error) {
+// receive takes messages of a queue with all their attributes; in says the rest of
+// ReceiveMessage's input.
+func (cl *client) receive(ctx context.Context, url string, in map[string]any) ([]messageLine, error) {
+	in["QueueUrl"], in["MessageAttributeNames"], in["AttributeNames"] = url, []string{"All"}, []string{"All"}
 	var out struct {
 		Messages []struct {
 			MessageId, Body, ReceiptHandle string
