@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +14,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
@@ -71,13 +68,12 @@ func acceptTable(ctx context.Context, out io.Writer, o options, n *node, work st
 // asyncCaller makes asynchronous calls with a request signed ahead.
 func (n *node) asyncCaller(ctx context.Context, f subject) (call, error) {
 	body := []byte(`"` + strings.Repeat("x", messageBytes-2) + `"`)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.endpoint+"/2015-03-31/functions/"+f.name+"/invocations", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.endpoint+invocations(f.name), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("X-Amz-Invocation-Type", "Event")
-	sum := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, n.keys, req, hex.EncodeToString(sum[:]), "lambda", region, time.Now()); err != nil {
+	if err := n.sign(ctx, req, "lambda", body); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {

@@ -167,7 +167,7 @@ func (n *node) burst(ctx context.Context, s subject, calls int) (time.Duration, 
 	began := time.Now()
 	for i := range calls {
 		wg.Go(func() {
-			req, err := n.signed(ctx, "POST", "/2015-03-31/functions/"+s.name+"/invocations", "lambda", []byte(`{"name":"burst","pause":100}`))
+			req, err := n.signed(ctx, "POST", invocations(s.name), "lambda", []byte(`{"name":"burst","pause":100}`))
 			if err == nil {
 				err = do(n.http, req)
 			}

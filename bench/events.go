@@ -4,24 +4,18 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/mayfly-dev/mayfly/internal/spine"
 )
@@ -39,8 +33,7 @@ func runEvents(ctx context.Context, out io.Writer, o options, work string) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
-	fmt.Fprintf(out, "# Bench of events, %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
-	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
+	heading(out, o, "Bench of events,")
 	if err := acceptTable(ctx, out, o, n, work); err != nil {
 		return err
 	}
@@ -143,8 +136,7 @@ func (n *node) queue(ctx context.Context, operation string, in, out any) error {
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
 	req.Header.Set("X-Amz-Target", "AmazonSQS."+operation)
-	sum := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, n.keys, req, hex.EncodeToString(sum[:]), "sqs", region, time.Now()); err != nil {
+	if err := n.sign(ctx, req, "sqs", body); err != nil {
 		return err
 	}
 	resp, err := n.http.Do(req)

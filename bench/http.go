@@ -8,10 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -124,8 +122,7 @@ func runHTTP(ctx context.Context, out io.Writer, o options, work string) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
-	fmt.Fprintf(out, "# Bench of HTTP, %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
-	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
+	heading(out, o, "Bench of HTTP,")
 	fmt.Fprintln(out, "Each program is the same in all rows; the bench's clients, the node and the program share the machine. A failed request ends the bench, also while instances start.")
 	for _, p := range all {
 		if strings.Contains(strings.ToLower(p.name), o.only) {

@@ -95,8 +95,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "# Bench of %s\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
-	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
+	heading(out, o, "Bench of")
 	if err := coldTable(ctx, out, o, work, all); err != nil {
 		return err
 	}
@@ -128,6 +127,12 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	fmt.Fprintf(out, "\nNode after all runs: %.1f MiB RSS.\n", mib(busy))
 	return nil
+}
+
+// heading begins the results: of what and when, on which machine, by which command.
+func heading(out io.Writer, o options, what string) {
+	fmt.Fprintf(out, "# %s %s\n\n", what, time.Now().UTC().Format("2006-01-02 15:04 MST"))
+	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
 }
 
 // warmTable measures latency and throughput beside the plain server.

@@ -150,7 +150,7 @@ type record struct {
 
 // coldCall makes the first call and returns its time and its record.
 func (n *node) coldCall(ctx context.Context, s subject) (time.Duration, record, error) {
-	req, err := n.signed(ctx, http.MethodPost, "/2015-03-31/functions/"+s.name+"/invocations", "lambda", payload)
+	req, err := n.signed(ctx, http.MethodPost, invocations(s.name), "lambda", payload)
 	if err != nil {
 		return 0, record{}, err
 	}
@@ -177,7 +177,14 @@ func (n *node) get(ctx context.Context, path string, out any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	return json.NewDecoder(resp.Body).Decode(out)
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK { // must not pass for an answer that says nothing
+		return fmt.Errorf("%s: %s: %s", path, resp.Status, b)
+	}
+	return json.Unmarshal(b, out)
 }
 
 // status is what the bench reads of the node's own account of itself.
@@ -209,7 +216,7 @@ func (n *node) settle(ctx context.Context, what string, wanted func(status) bool
 // caller calls the function with requests signed ahead: what the client's own
 // signing takes is not the node's.
 func (n *node) caller(s subject) call {
-	template, err := n.signed(context.Background(), http.MethodPost, "/2015-03-31/functions/"+s.name+"/invocations", "lambda", payload)
+	template, err := n.signed(context.Background(), http.MethodPost, invocations(s.name), "lambda", payload)
 	signedAt := time.Now()
 	return func(ctx context.Context) error {
 		if err != nil {
@@ -233,6 +240,16 @@ func (n *node) signed(ctx context.Context, method, path, service string, body []
 	if err != nil {
 		return nil, err
 	}
+	return req, n.sign(ctx, req, service, body)
+}
+
+// sign signs a request, with the headers that it has by now.
+func (n *node) sign(ctx context.Context, req *http.Request, service string, body []byte) error {
 	sum := sha256.Sum256(body)
-	return req, v4.NewSigner().SignHTTP(ctx, n.keys, req, hex.EncodeToString(sum[:]), service, region, time.Now())
+	return v4.NewSigner().SignHTTP(ctx, n.keys, req, hex.EncodeToString(sum[:]), service, region, time.Now())
+}
+
+// invocations is the path of a function's calls.
+func invocations(function string) string {
+	return "/2015-03-31/functions/" + function + "/invocations"
 }
