@@ -207,7 +207,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	}
 	n.pool = sandbox.NewPool(sandbox.PoolConfig{
 		Driver: n.driver, Plan: n.planner.plan, Sink: invoke.Sink(n.logs, n.log), Log: n.log,
-		KeepAlive: n.cfg.KeepAlive, Linger: n.cfg.Linger, MemoryMB: n.cfg.MemoryMB, Starts: n.cfg.Starts,
+		KeepAlive: n.cfg.KeepAlive, Linger: n.cfg.Linger, MemoryMB: n.cfg.MemoryMB, Starts: n.cfg.Starts, Saturated: sandbox.NewCPUs().Saturated,
 		Snapshots: n.shots, SpareMB: n.cfg.SpareMB, InitLimit: n.cfg.InitLimit, QueueLimit: n.cfg.QueueLimit, MaxResponse: n.cfg.MaxAnswer, MaxStream: n.cfg.MaxStream,
 	})
 	bucket, err := n.spine.Bucket(ctx, spine.FunctionsBucket)

@@ -39,6 +39,10 @@ type PoolConfig struct {
 	MaxResponse int64         // bytes in an answer
 	MaxStream   int64         // bytes in a streamed answer
 
+	// Saturated reports whether the machine's CPUs are all busy; it is called
+	// often. nil means never.
+	Saturated func() bool
+
 	Snapshots *snapshot.Store // of initialised instances; nil, or a driver that makes none, means that each start is an init
 	SpareMB   int             // memory for sandboxes that are kept ready for snapshots; 0 means none
 }
@@ -97,11 +101,14 @@ type group struct {
 	waiting  int
 	retired  bool // obsolete: its instances end with their calls
 	supply
+	crowd
 }
 
 type waiter struct {
-	g   *group
-	got chan grant // buffered: the giver never waits
+	g    *group
+	got  chan grant    // buffered: the giver never waits
+	hold time.Time     // none is started for it before
+	wake time.Duration // after this an idle one is woken for it
 }
 
 type grant struct {
@@ -152,18 +159,21 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 		p.mu.Unlock()
 		return i, nil
 	}
-	for len(g.idle) > 0 {
-		i := g.idle[len(g.idle)-1]
-		g.idle = g.idle[:len(g.idle)-1]
-		if i.usable() {
+	wake, start := p.hold(g)
+	if wake == 0 {
+		if i := p.rouse(g); i != nil {
 			p.take(i)
 			p.mu.Unlock()
 			return i, nil
 		}
-		p.lost(i)
-		p.discard(i)
 	}
-	w := &waiter{g: g, got: make(chan grant, 1)}
+	w := &waiter{g: g, got: make(chan grant, 1), wake: start}
+	if start > 0 {
+		w.hold = time.Now().Add(start)
+	}
+	if wake > 0 && len(g.idle) > 0 {
+		w.wake = wake
+	}
 	p.waiting = append(p.waiting, w)
 	g.waiting++
 	p.schedule()
@@ -174,9 +184,20 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 func (p *Pool) await(ctx context.Context, w *waiter) (*Instance, error) {
 	patience := time.NewTimer(p.cfg.QueueLimit)
 	defer patience.Stop()
+	hold := time.NewTimer(w.wake)
+	defer hold.Stop()
+	if w.wake == 0 {
+		hold.Stop()
+	}
 	var cause error
 	for {
 		select {
+		case <-hold.C:
+			p.awaken(w)
+			if left := time.Until(w.hold); left > 0 {
+				hold.Reset(left)
+			}
+			continue
 		case gr := <-w.got:
 			return gr.i, gr.err
 		case <-ctx.Done():
@@ -228,6 +249,7 @@ func (p *Pool) put(i *Instance) {
 		return
 	}
 	p.busyNow--
+	i.group.ran(time.Since(i.since))
 	p.settled()
 	if i.broken || i.surplus || p.shut || !i.usable() {
 		p.discard(i)
@@ -256,7 +278,7 @@ func (p *Pool) offer(i *Instance) {
 }
 
 func (p *Pool) take(i *Instance) {
-	i.state = busy
+	i.state, i.since = busy, time.Now()
 	i.users = 0
 	i.group.enter(i)
 	p.busyNow++
@@ -301,13 +323,20 @@ func (p *Pool) group(v *function.Version) *group {
 // schedule starts instances for those who wait and have none coming, oldest
 // first, as far as the limits on starts and memory allow.
 func (p *Pool) schedule() {
-	covered := map[*group]int{}
+	if len(p.waiting) == 0 {
+		p.stock()
+		return
+	}
+	covered, now := map[*group]int{}, time.Now()
 	for _, w := range p.waiting {
 		if p.shut || p.starts >= p.cfg.Starts {
 			return
 		}
 		covered[w.g]++
 		if covered[w.g] <= w.g.starting*w.g.version.Width() {
+			continue
+		}
+		if w.hold.After(now) && w.g.running() > 0 {
 			continue
 		}
 		if w.g.full() || !p.makeRoom(w.g) {
