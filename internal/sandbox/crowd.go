@@ -11,9 +11,9 @@ import (
 // instance that is about to be free. A function that waits for something else
 // leaves the CPUs idle, and is not held back.
 const (
-	startHold = 200 * time.Millisecond // how long a call waits before an instance is started for it
-	wakeHold  = 20 * time.Millisecond  // and before one that is idle is woken for it
-	briefCall = 10 * time.Millisecond  // calls up to this are worth waiting for while others are idle
+	startHold = 500 * time.Millisecond // how long a call waits before an instance is started for it
+	wakeHold  = 100 * time.Millisecond // and before one that is idle is woken for it
+	briefCall = 100 * time.Millisecond // calls up to this are worth waiting for while others are idle
 )
 
 // crowd is a group's state of running calls, guarded by Pool.mu.
@@ -32,20 +32,19 @@ func (c *crowd) ran(d time.Duration) {
 	c.lasting += (d - c.lasting) / 8
 }
 
-// hold returns how long a call of g is to wait for an instance that others have,
-// before one is woken and before one is started for it.
-func (p *Pool) hold(g *group) (wake, start time.Duration) {
-	if p.cfg.Saturated == nil || g.version.Width() > 1 {
-		return 0, 0
+// crowded reports whether one more running instance of g would only take the
+// CPUs from those that there are.
+func (p *Pool) crowded(g *group) bool {
+	return p.cfg.Saturated != nil && g.version.Width() == 1 && g.running() > 0 && p.cfg.Saturated()
+}
+
+// wakeAfter returns how long a call of g is to wait for an instance that another
+// call has, before an idle one is woken for it.
+func (p *Pool) wakeAfter(g *group) time.Duration {
+	if g.running() >= runtime.GOMAXPROCS(0) && g.lasting > 0 && g.lasting <= briefCall && p.crowded(g) {
+		return wakeHold
 	}
-	n := g.running()
-	if n == 0 || !p.cfg.Saturated() {
-		return 0, 0
-	}
-	if n >= runtime.GOMAXPROCS(0) && g.lasting > 0 && g.lasting <= briefCall {
-		wake = wakeHold
-	}
-	return wake, startHold
+	return 0
 }
 
 // awaken gives a waiter an idle instance of its group, if there is one.

@@ -105,10 +105,10 @@ type group struct {
 }
 
 type waiter struct {
-	g    *group
-	got  chan grant    // buffered: the giver never waits
-	hold time.Time     // none is started for it before
-	wake time.Duration // after this an idle one is woken for it
+	g     *group
+	got   chan grant // buffered: the giver never waits
+	since time.Time
+	wake  time.Duration // after this an idle one is woken for it
 }
 
 type grant struct {
@@ -159,21 +159,16 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 		p.mu.Unlock()
 		return i, nil
 	}
-	wake, start := p.hold(g)
+	wake := p.wakeAfter(g)
 	if wake == 0 {
 		if i := p.rouse(g); i != nil {
 			p.take(i)
 			p.mu.Unlock()
 			return i, nil
 		}
+		wake = startHold
 	}
-	w := &waiter{g: g, got: make(chan grant, 1), wake: start}
-	if start > 0 {
-		w.hold = time.Now().Add(start)
-	}
-	if wake > 0 && len(g.idle) > 0 {
-		w.wake = wake
-	}
+	w := &waiter{g: g, got: make(chan grant, 1), since: time.Now(), wake: wake}
 	p.waiting = append(p.waiting, w)
 	g.waiting++
 	p.schedule()
@@ -186,17 +181,12 @@ func (p *Pool) await(ctx context.Context, w *waiter) (*Instance, error) {
 	defer patience.Stop()
 	hold := time.NewTimer(w.wake)
 	defer hold.Stop()
-	if w.wake == 0 {
-		hold.Stop()
-	}
 	var cause error
 	for {
 		select {
 		case <-hold.C:
 			p.awaken(w)
-			if left := time.Until(w.hold); left > 0 {
-				hold.Reset(left)
-			}
+			hold.Reset(startHold)
 			continue
 		case gr := <-w.got:
 			return gr.i, gr.err
@@ -336,7 +326,7 @@ func (p *Pool) schedule() {
 		if covered[w.g] <= w.g.starting*w.g.version.Width() {
 			continue
 		}
-		if w.hold.After(now) && w.g.running() > 0 {
+		if now.Sub(w.since) < startHold && p.crowded(w.g) {
 			continue
 		}
 		if w.g.full() || !p.makeRoom(w.g) {
