@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	cpuWindow = 50 * time.Millisecond // the least time that is looked at
-	cpuStale  = time.Second           // a longer time says nothing about now
-	cpuFull   = 0.9                   // share of the time in which CPUs must have been busy
+	cpuWindow = 100 * time.Millisecond // the least time that is looked at: the kernel counts in hundredths of a second
+	cpuStale  = time.Second            // a longer time says nothing about now
+	cpuFull   = 0.9                    // share of the time in which CPUs must have been busy
+	cpuFreed  = 0.75                   // and the share below which they are full no longer
 )
 
 // CPUs tells whether the machine's processors have anything to spare, from
@@ -40,7 +41,11 @@ func (c *CPUs) Saturated() bool {
 		return c.full
 	}
 	busy, total, ok := c.read()
-	c.full = ok && passed < cpuStale && total > c.total && float64(busy-c.busy) >= cpuFull*float64(total-c.total)
+	share := cpuFull
+	if c.full {
+		share = cpuFreed
+	}
+	c.full = ok && passed < cpuStale && total > c.total && float64(busy-c.busy) >= share*float64(total-c.total)
 	c.at, c.busy, c.total = now, busy, total
 	return c.full
 }

@@ -5,62 +5,100 @@ import (
 	"time"
 )
 
-// When the machine's CPUs are all busy, one more running instance makes nothing
-// faster: sandboxes that take turns on a CPU pay for each switch, and a start
-// takes the CPU from those who would answer. So a call then waits a while for an
-// instance that is about to be free. A function that waits for something else
-// leaves the CPUs idle, and is not held back.
+// A start takes some tenth of a second of a CPU. A call is not worth one while it
+// may be served sooner by an instance that runs. And when the machine's CPUs are
+// all busy, one more running instance makes nothing faster: sandboxes that take
+// turns on a CPU pay for each switch, and a start takes the CPU from those who
+// would answer. So a call then waits longer for an instance that is about to be
+// free. A function that waits for something else leaves the CPUs idle, and is not
+// held back.
 const (
-	startHold = 500 * time.Millisecond // how long a call waits before an instance is started for it
+	startCost = 100 * time.Millisecond
+	startHold = 500 * time.Millisecond // how long a call waits before an instance is started for it while the CPUs are full
 	wakeHold  = 100 * time.Millisecond // and before one that is idle is woken for it
-	briefCall = 100 * time.Millisecond // calls up to this are worth waiting for while others are idle
+	queueHold = 10                     // of its own lengths a call waits before a start when the CPUs have time
 )
 
 // crowd is a group's state of running calls, guarded by Pool.mu.
 type crowd struct {
-	lasting time.Duration // of a call, a moving average
+	shortest time.Duration // of its calls, while the CPUs were not full; 0 when none has ended
 }
 
 // running returns how many instances of g have calls.
 func (g *group) running() int { return g.live - len(g.idle) - g.starting }
 
-// ran notes how long an instance was taken.
-func (c *crowd) ran(d time.Duration) {
-	if c.lasting == 0 {
-		c.lasting = d
+// ran notes how long an instance was taken. What full CPUs add to a call must not
+// make it look like one that isn't worth waiting for.
+func (c *crowd) ran(d time.Duration, full bool) {
+	switch {
+	case c.shortest == 0 || d < c.shortest:
+		c.shortest = d
+	case !full:
+		c.shortest += (d - c.shortest) / 64
 	}
-	c.lasting += (d - c.lasting) / 8
 }
 
-// crowded reports whether one more running instance of g would only take the
-// CPUs from those that there are.
-func (p *Pool) crowded(g *group) bool {
-	return p.cfg.Saturated != nil && g.version.Width() == 1 && g.running() > 0 && p.cfg.Saturated()
-}
+// full reports whether all CPUs are busy.
+func (p *Pool) full() bool { return p.cfg.Saturated != nil && p.cfg.Saturated() }
 
-// wakeAfter returns how long a call of g is to wait for an instance that another
-// call has, before an idle one is woken for it.
-func (p *Pool) wakeAfter(g *group) time.Duration {
-	if g.running() >= runtime.GOMAXPROCS(0) && g.lasting > 0 && g.lasting <= briefCall && p.crowded(g) {
-		return wakeHold
+// rest returns how long w is to wait yet for an instance that another call has,
+// before an idle one is woken or a new one started for it. place is its own among
+// those of its group that wait, from 1.
+func (p *Pool) rest(w *waiter, place int, now time.Time) time.Duration {
+	g := w.g
+	running := g.running()
+	if running == 0 || g.shortest == 0 || g.version.Width() > 1 {
+		return 0
 	}
-	return 0
+	var hold time.Duration
+	switch full := p.full(); {
+	case len(g.idle) > 0 && full && p.busyNow >= runtime.GOMAXPROCS(0):
+		hold = wakeHold
+	case len(g.idle) > 0:
+	case full:
+		hold = startHold
+	case g.shortest*time.Duration(place)/time.Duration(running) <= startCost:
+		hold = min(queueHold*g.shortest, startCost)
+	}
+	if g.shortest > hold {
+		return 0
+	}
+	return max(0, hold-now.Sub(w.since))
 }
 
-// awaken gives a waiter an idle instance of its group, if there is one.
-func (p *Pool) awaken(w *waiter) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := p.rouse(w.g); i != nil {
-		if !p.forget(w) {
-			p.offer(i) // it has one by now
-			return
+// rests reports whether i, which a call has left, had better be idle than run the
+// call of w: enough others run.
+func (p *Pool) rests(i *Instance, w *waiter) bool {
+	g := i.group
+	return p.busyNow >= runtime.GOMAXPROCS(0) && g.running() > 1 && g.version.Width() == 1 &&
+		g.shortest <= wakeHold && time.Since(w.since) < wakeHold && p.full()
+}
+
+// recheck schedules again after a while; 0 means that nobody waits for that.
+func (p *Pool) recheck(after time.Duration) {
+	switch {
+	case after == 0 || p.shut:
+		if p.again != nil {
+			p.again.Stop()
 		}
+	case p.again == nil:
+		p.again = time.AfterFunc(after, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.schedule()
+		})
+	default:
+		p.again.Reset(after)
+	}
+}
+
+// wake gives w an idle instance of its group.
+func (p *Pool) wake(w *waiter) {
+	if i := p.rouse(w.g); i != nil {
+		p.forget(w)
 		p.take(i)
 		w.got <- grant{i: i}
-		return
 	}
-	p.schedule()
 }
 
 // rouse takes an idle instance of g that can run a call out of the idle ones; nil

@@ -25,6 +25,8 @@ func TestNoInstanceIsStartedForACallThatOneIsFreedForWhileCPUsAreFull(t *testing
 	d := &fakeDriver{}
 	p := newTestPool(t, d, saturated)
 	first := acquire(t, p, "f")
+	p.Release(first) // a brief call: worth waiting for
+	first = acquire(t, p, "f")
 	got := another(t, p)
 	untilOneWaits(p)
 	p.mu.Lock()
@@ -43,6 +45,8 @@ func TestNoInstanceIsStartedForACallThatOneIsFreedForWhileCPUsAreFull(t *testing
 func TestCallThatWaitedLongGetsAnInstanceOfItsOwnThoughCPUsAreFull(t *testing.T) {
 	p := newTestPool(t, &fakeDriver{}, saturated)
 	first := acquire(t, p, "f")
+	p.Release(first)
+	first = acquire(t, p, "f")
 	second := <-another(t, p)
 	if second == first {
 		t.Error("two calls have the same instance")
@@ -61,7 +65,7 @@ func TestIdleInstanceStaysIdleWhileBriefCallsFillTheCPUs(t *testing.T) {
 	rests := all[len(all)-1]
 	p.Release(rests)
 	p.mu.Lock()
-	full, rests.group.lasting = true, time.Millisecond
+	full, rests.group.shortest = true, time.Millisecond
 	p.mu.Unlock()
 
 	got := another(t, p)
@@ -76,6 +80,37 @@ func TestIdleInstanceStaysIdleWhileBriefCallsFillTheCPUs(t *testing.T) {
 	}
 	for _, i := range all {
 		p.Release(i)
+	}
+}
+
+func TestCallWaitsForABusyInstanceOnlyWhileThatIsSoonerThanAStart(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		name              string
+		shortest          time.Duration
+		place, live, idle int
+		starting, busy    int
+		full              bool
+		waited, want      time.Duration
+	}{
+		{name: "none runs", shortest: time.Millisecond, place: 1, live: 1, starting: 1},
+		{name: "nothing is known of the calls", place: 1, live: 1, busy: 1},
+		{name: "brief calls", shortest: time.Millisecond, place: 1, live: 1, busy: 1, want: 10 * time.Millisecond},
+		{name: "brief calls, waited enough", shortest: time.Millisecond, place: 1, live: 1, busy: 1, waited: 10 * time.Millisecond},
+		{name: "many are before it", shortest: 50 * time.Millisecond, place: 3, live: 1, busy: 1},
+		{name: "many are before it, but many run", shortest: 50 * time.Millisecond, place: 3, live: 2, busy: 2, want: startCost},
+		{name: "long calls", shortest: time.Second, place: 1, live: 1, busy: 1},
+		{name: "long calls, full", shortest: time.Second, place: 1, live: 1, busy: 1, full: true},
+		{name: "full", shortest: 200 * time.Millisecond, place: 9, live: 1, busy: 1, full: true, want: startHold},
+		{name: "an idle one, and CPUs have time", shortest: time.Millisecond, place: 1, live: 200, idle: 1, busy: 199},
+		{name: "an idle one, full", shortest: time.Millisecond, place: 1, live: 200, idle: 1, busy: 199, full: true, want: wakeHold},
+		{name: "an idle one, full by others", shortest: time.Millisecond, place: 1, live: 2, idle: 1, busy: 0, full: true},
+	} {
+		g := &group{version: version("f", 128), idle: make([]*Instance, c.idle), starting: c.starting, supply: supply{live: c.live}, crowd: crowd{shortest: c.shortest}}
+		p := &Pool{cfg: PoolConfig{Saturated: func() bool { return c.full }}, busyNow: c.busy}
+		if got := p.rest(&waiter{g: g, since: now.Add(-c.waited)}, c.place, now); got != c.want {
+			t.Errorf("%s: waits %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 
@@ -94,6 +129,9 @@ func TestCPUsAreSaturatedWhenNothingWasIdleOverTheLastMoments(t *testing.T) {
 		{"too soon to look again", 10 * time.Millisecond, 0, 20, true},
 		{"half idle", 100 * time.Millisecond, 10, 20, false},
 		{"nearly all busy", 100 * time.Millisecond, 19, 20, true},
+		{"a little less is no change", 100 * time.Millisecond, 16, 20, true},
+		{"but a quarter idle is", 100 * time.Millisecond, 14, 20, false},
+		{"and takes more than that again", 100 * time.Millisecond, 16, 20, false},
 		{"too long ago to tell of now", time.Minute, 1000, 1000, false},
 	} {
 		now, busy, total = now.Add(step.after), busy+step.busy, total+step.total

@@ -86,6 +86,7 @@ type Pool struct {
 	usedMB    int                 // memory of all instances, those being closed too
 	closingMB int                 // of usedMB, what is about to be free
 	busyNow   int                 // instances in state busy
+	again     *time.Timer         // schedules when a call has waited enough for a busy instance
 	shut      bool
 	quiet     chan struct{} // closed when shut and no instance is busy
 }
@@ -108,7 +109,6 @@ type waiter struct {
 	g     *group
 	got   chan grant // buffered: the giver never waits
 	since time.Time
-	wake  time.Duration // after this an idle one is woken for it
 }
 
 type grant struct {
@@ -159,16 +159,14 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 		p.mu.Unlock()
 		return i, nil
 	}
-	wake := p.wakeAfter(g)
-	if wake == 0 {
+	w := &waiter{g: g, got: make(chan grant, 1), since: time.Now()}
+	if len(g.idle) > 0 && p.rest(w, g.waiting+1, w.since) == 0 {
 		if i := p.rouse(g); i != nil {
 			p.take(i)
 			p.mu.Unlock()
 			return i, nil
 		}
-		wake = startHold
 	}
-	w := &waiter{g: g, got: make(chan grant, 1), since: time.Now(), wake: wake}
 	p.waiting = append(p.waiting, w)
 	g.waiting++
 	p.schedule()
@@ -179,15 +177,9 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 func (p *Pool) await(ctx context.Context, w *waiter) (*Instance, error) {
 	patience := time.NewTimer(p.cfg.QueueLimit)
 	defer patience.Stop()
-	hold := time.NewTimer(w.wake)
-	defer hold.Stop()
 	var cause error
 	for {
 		select {
-		case <-hold.C:
-			p.awaken(w)
-			hold.Reset(startHold)
-			continue
 		case gr := <-w.got:
 			return gr.i, gr.err
 		case <-ctx.Done():
@@ -239,7 +231,7 @@ func (p *Pool) put(i *Instance) {
 		return
 	}
 	p.busyNow--
-	i.group.ran(time.Since(i.since))
+	i.group.ran(time.Since(i.since), p.full())
 	p.settled()
 	if i.broken || i.surplus || p.shut || !i.usable() {
 		p.discard(i)
@@ -252,7 +244,8 @@ func (p *Pool) put(i *Instance) {
 // offer gives a ready instance to the oldest waiter of its group, or makes it
 // idle; one that is obsolete ends.
 func (p *Pool) offer(i *Instance) {
-	if w := p.oldest(i.group); w != nil {
+	if w := p.next(i); w != nil {
+		p.forget(w)
 		p.take(i)
 		w.got <- grant{i: i}
 		p.fill(i)
@@ -275,6 +268,21 @@ func (p *Pool) take(i *Instance) {
 	if i.timer != nil {
 		i.timer.Stop()
 	}
+}
+
+// next returns whom a free instance i is for: the waiter of its group that waited
+// longest, unless it is better served by another one that runs; nil if it is for
+// none.
+func (p *Pool) next(i *Instance) *waiter {
+	for _, w := range p.waiting {
+		if w.g == i.group {
+			if p.rests(i, w) {
+				return nil
+			}
+			return w
+		}
+	}
+	return nil
 }
 
 // oldest takes the waiter of g that waited longest out of the queue; nil if none
@@ -310,31 +318,44 @@ func (p *Pool) group(v *function.Version) *group {
 	return g
 }
 
-// schedule starts instances for those who wait and have none coming, oldest
-// first, as far as the limits on starts and memory allow.
+// schedule wakes idle instances or starts new ones for those who wait and have
+// none coming, oldest first, as far as the limits on starts and memory allow.
 func (p *Pool) schedule() {
-	if len(p.waiting) == 0 {
-		p.stock()
-		return
+	var held time.Duration // until the first of those who wait for a busy one need not any longer
+	if len(p.waiting) > 0 {
+		held = p.serve(time.Now())
 	}
-	covered, now := map[*group]int{}, time.Now()
-	for _, w := range p.waiting {
-		if p.shut || p.starts >= p.cfg.Starts {
-			return
+	p.recheck(held)
+	if !p.shut && p.starts < p.cfg.Starts {
+		p.stock()
+	}
+}
+
+func (p *Pool) serve(now time.Time) (held time.Duration) {
+	covered := map[*group]int{}
+	for _, w := range slices.Clone(p.waiting) {
+		if p.shut {
+			return 0
 		}
 		covered[w.g]++
-		if covered[w.g] <= w.g.starting*w.g.version.Width() {
+		rest := p.rest(w, covered[w.g], now)
+		if rest > 0 && (held == 0 || rest < held) {
+			held = rest
+		}
+		if len(w.g.idle) > 0 {
+			if rest == 0 {
+				p.wake(w)
+			}
 			continue
 		}
-		if now.Sub(w.since) < startHold && p.crowded(w.g) {
+		if rest > 0 || p.starts >= p.cfg.Starts || covered[w.g] <= w.g.starting*w.g.version.Width() {
 			continue
 		}
-		if w.g.full() || !p.makeRoom(w.g) {
-			continue
+		if !w.g.full() && p.makeRoom(w.g) {
+			p.begin(w.g)
 		}
-		p.begin(w.g)
 	}
-	p.stock()
+	return held
 }
 
 // makeRoom reports whether an instance of g fits the memory budget; idle

@@ -82,6 +82,9 @@ var _ sandbox.Driver = (*Driver)(nil)
 // New makes a driver. It fails when this machine can't run gVisor at all;
 // what else is missing, Limits tells.
 func New(cfg Config) (*Driver, error) {
+	if withCgo {
+		return nil, errs.Newf(errs.Invalid, "this mayfly was built with cgo, and gVisor's kernel can't start in such a binary; build it with CGO_ENABLED=0, as `make build` does")
+	}
 	if !filepath.IsAbs(cfg.Dir) {
 		return nil, errs.Newf(errs.Invalid, "the sandbox directory %q is not absolute", cfg.Dir)
 	}
