@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/httpapi"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 )
 
 // CreateApi makes an API. With a Target it has one route, one integration and a
@@ -59,7 +60,7 @@ func (d *Door) quickCreate(doc *document, in *CreateApiInput) error {
 	if err := d.checkIntegration(i); err != nil {
 		return err
 	}
-	key := value(in.RouteKey)
+	key := wire.Value(in.RouteKey)
 	if key == "" {
 		key = "$default"
 	}
@@ -132,15 +133,15 @@ func (d *Door) DeleteApi(ctx context.Context, in *DeleteApiInput) (*DeleteApiOut
 	}
 	for _, dom := range d.domains.All() {
 		for _, m := range dom.Mappings {
-			if value(m.ApiId) == value(in.ApiId) {
-				return nil, bad("The domain name %s is mapped to this API. Delete its API mapping first.", value(dom.Domain.DomainName))
+			if wire.Value(m.ApiId) == wire.Value(in.ApiId) {
+				return nil, bad("The domain name %s is mapped to this API. Delete its API mapping first.", wire.Value(dom.Domain.DomainName))
 			}
 		}
 	}
-	if err := d.apis.Delete(ctx, value(in.ApiId)); err != nil {
+	if err := d.apis.Delete(ctx, wire.Value(in.ApiId)); err != nil {
 		return nil, fail(err)
 	}
-	d.o.Server.Remove(value(in.ApiId))
+	d.o.Server.Remove(wire.Value(in.ApiId))
 	return &DeleteApiOutput{}, nil
 }
 
@@ -161,11 +162,11 @@ func checkCORS(c *Cors) error {
 		if o != "*" && !strings.Contains(o, "://") {
 			return bad("The origin %s in AllowOrigins is neither * nor begins with a scheme", o)
 		}
-		if o == "*" && value(c.AllowCredentials) {
+		if o == "*" && wire.Value(c.AllowCredentials) {
 			return bad("The value \"*\" is not allowed in AllowOrigins together with AllowCredentials")
 		}
 	}
-	if n := value(c.MaxAge); n < -1 || n > 86400 {
+	if n := wire.Value(c.MaxAge); n < -1 || n > 86400 {
 		return bad("MaxAge must be from -1 to 86400")
 	}
 	return nil

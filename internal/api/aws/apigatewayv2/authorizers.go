@@ -23,8 +23,8 @@ func (d *Door) CreateAuthorizer(ctx context.Context, in *CreateAuthorizerInput) 
 	}
 	_, err := d.change(ctx, in.ApiId, func(doc *document) error {
 		for _, o := range doc.Live.Authorizers {
-			if value(o.Name) == value(a.Name) {
-				return wire.Errorf(CodeConflict, "Authorizer name must be unique. Authorizer %s already exists in this API.", value(a.Name))
+			if wire.Value(o.Name) == wire.Value(a.Name) {
+				return wire.Errorf(CodeConflict, "Authorizer name must be unique. Authorizer %s already exists in this API.", wire.Value(a.Name))
 			}
 		}
 		doc.Live.Authorizers[*a.AuthorizerId] = a
@@ -50,10 +50,10 @@ func (d *Door) checkAuthorizer(a *Authorizer) error {
 		if err := oneOf("AuthorizerPayloadFormatVersion", *a.AuthorizerPayloadFormatVersion, "1.0", "2.0"); err != nil {
 			return err
 		}
-		if value(a.EnableSimpleResponses) && *a.AuthorizerPayloadFormatVersion != "2.0" {
+		if wire.Value(a.EnableSimpleResponses) && *a.AuthorizerPayloadFormatVersion != "2.0" {
 			return bad("EnableSimpleResponses needs AuthorizerPayloadFormatVersion 2.0")
 		}
-		if n := value(a.AuthorizerResultTtlInSeconds); n < 0 || n > maxAuthorizerTTL {
+		if n := wire.Value(a.AuthorizerResultTtlInSeconds); n < 0 || n > maxAuthorizerTTL {
 			return bad("AuthorizerResultTtlInSeconds must be from 0 to %d", maxAuthorizerTTL)
 		} else if n > 0 && len(a.IdentitySource) == 0 {
 			return bad("AuthorizerResultTtlInSeconds needs an IdentitySource")
@@ -74,15 +74,15 @@ func checkJWT(a *Authorizer) error {
 	if len(a.JwtConfiguration.Audience) == 0 {
 		return bad("JwtConfiguration needs an Audience")
 	}
-	u, err := url.Parse(value(a.JwtConfiguration.Issuer))
+	u, err := url.Parse(wire.Value(a.JwtConfiguration.Issuer))
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return bad("Invalid issuer: %s. Issuer must be the URL of an OpenID Connect issuer", value(a.JwtConfiguration.Issuer))
+		return bad("Invalid issuer: %s. Issuer must be the URL of an OpenID Connect issuer", wire.Value(a.JwtConfiguration.Issuer))
 	}
 	return nil
 }
 
 func noAuthorizer(id *string) error {
-	return wire.Errorf(CodeNotFound, "Invalid Authorizer identifier specified %s", value(id))
+	return wire.Errorf(CodeNotFound, "Invalid Authorizer identifier specified %s", wire.Value(id))
 }
 
 // GetAuthorizer shows an authorizer.
@@ -91,7 +91,7 @@ func (d *Door) GetAuthorizer(_ context.Context, in *GetAuthorizerInput) (*GetAut
 	if err != nil {
 		return nil, err
 	}
-	a := doc.Live.Authorizers[value(in.AuthorizerId)]
+	a := doc.Live.Authorizers[wire.Value(in.AuthorizerId)]
 	if a == nil {
 		return nil, noAuthorizer(in.AuthorizerId)
 	}
@@ -111,7 +111,7 @@ func (d *Door) GetAuthorizers(_ context.Context, in *GetAuthorizersInput) (*GetA
 // UpdateAuthorizer changes what the request names of an authorizer.
 func (d *Door) UpdateAuthorizer(ctx context.Context, in *UpdateAuthorizerInput) (*UpdateAuthorizerOutput, error) {
 	doc, err := d.change(ctx, in.ApiId, func(doc *document) error {
-		a := doc.Live.Authorizers[value(in.AuthorizerId)]
+		a := doc.Live.Authorizers[wire.Value(in.AuthorizerId)]
 		if a == nil {
 			return noAuthorizer(in.AuthorizerId)
 		}
@@ -127,12 +127,12 @@ func (d *Door) UpdateAuthorizer(ctx context.Context, in *UpdateAuthorizerInput) 
 // DeleteAuthorizer removes an authorizer that no route uses.
 func (d *Door) DeleteAuthorizer(ctx context.Context, in *DeleteAuthorizerInput) (*DeleteAuthorizerOutput, error) {
 	_, err := d.change(ctx, in.ApiId, func(doc *document) error {
-		if doc.Live.Authorizers[value(in.AuthorizerId)] == nil {
+		if doc.Live.Authorizers[wire.Value(in.AuthorizerId)] == nil {
 			return noAuthorizer(in.AuthorizerId)
 		}
 		for _, r := range doc.Live.Routes {
-			if value(r.AuthorizerId) == *in.AuthorizerId && r.AuthorizationType != AuthorizationTypeNone {
-				return wire.Errorf(CodeConflict, "Cannot delete Authorizer %s because it is used by the Route with key %s", *in.AuthorizerId, value(r.RouteKey))
+			if wire.Value(r.AuthorizerId) == *in.AuthorizerId && r.AuthorizationType != AuthorizationTypeNone {
+				return wire.Errorf(CodeConflict, "Cannot delete Authorizer %s because it is used by the Route with key %s", *in.AuthorizerId, wire.Value(r.RouteKey))
 			}
 		}
 		delete(doc.Live.Authorizers, *in.AuthorizerId)

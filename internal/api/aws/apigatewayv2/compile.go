@@ -11,6 +11,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/httpapi"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/endpoint"
 )
 
@@ -21,13 +22,13 @@ const defaultBurst = 5000
 // compile returns an API as it is served.
 func (d *Door) compile(doc *document) (*httpapi.API, error) {
 	api := &httpapi.API{
-		ID: *doc.API.ApiId, DomainOnly: value(doc.API.DisableExecuteApiEndpoint), Stages: map[string]*httpapi.Stage{},
+		ID: *doc.API.ApiId, DomainOnly: wire.Value(doc.API.DisableExecuteApiEndpoint), Stages: map[string]*httpapi.Stage{},
 		CORS: readCORS(doc.API.CorsConfiguration),
 	}
 	for name, s := range doc.Stages {
 		stage := &httpapi.Stage{Name: name, Variables: s.StageVariables}
 		if l := s.AccessLogSettings; l != nil {
-			stage.Log = httpapi.NewAccessLog(logGroupOf(value(l.DestinationArn)), value(l.Format))
+			stage.Log = httpapi.NewAccessLog(logGroupOf(wire.Value(l.DestinationArn)), wire.Value(l.Format))
 		}
 		if c := doc.serves(s); c != nil {
 			if err := d.compileRoutes(stage, s, c); err != nil {
@@ -45,7 +46,7 @@ func readCORS(c *Cors) *endpoint.CORS {
 	}
 	return &endpoint.CORS{
 		Origins: c.AllowOrigins, Methods: c.AllowMethods, Headers: c.AllowHeaders, Expose: c.ExposeHeaders,
-		Credentials: value(c.AllowCredentials), MaxAge: time.Duration(value(c.MaxAge)) * time.Second,
+		Credentials: wire.Value(c.AllowCredentials), MaxAge: time.Duration(wire.Value(c.MaxAge)) * time.Second,
 	}
 }
 
@@ -54,10 +55,10 @@ func readCORS(c *Cors) *endpoint.CORS {
 func (d *Door) compileRoutes(stage *httpapi.Stage, s *Stage, c *configuration) error {
 	authorizers := map[string]any{}
 	for _, r := range c.Routes {
-		route := &httpapi.Route{Key: value(r.RouteKey), Limiter: limiter(s, value(r.RouteKey))}
-		i := c.Integrations[strings.TrimPrefix(value(r.Target), "integrations/")]
+		route := &httpapi.Route{Key: wire.Value(r.RouteKey), Limiter: limiter(s, wire.Value(r.RouteKey))}
+		i := c.Integrations[strings.TrimPrefix(wire.Value(r.Target), "integrations/")]
 		if i == nil {
-			if value(r.Target) != "" {
+			if wire.Value(r.Target) != "" {
 				return bad("The route %s has no integration any more", route.Key)
 			}
 			if err := stage.Routes.Add(route.Key, route); err != nil { // its form counts
@@ -66,7 +67,7 @@ func (d *Door) compileRoutes(stage *httpapi.Stage, s *Stage, c *configuration) e
 			continue
 		}
 		integration, err := d.compileIntegration(i, s.StageVariables)
-		if err != nil && !strings.Contains(value(i.IntegrationUri), "${stageVariables.") {
+		if err != nil && !strings.Contains(wire.Value(i.IntegrationUri), "${stageVariables.") {
 			return err
 		}
 		route.Integration = integration // none, where the stage's variables name none: its requests fail
@@ -104,11 +105,11 @@ func limiter(s *Stage, key string) *rate.Limiter {
 
 func (d *Door) compileIntegration(i *Integration, variables map[string]string) (httpapi.Integration, error) {
 	c := httpapi.Integration{
-		Format: value(i.PayloadFormatVersion), Method: value(i.IntegrationMethod),
-		Timeout: time.Duration(value(i.TimeoutInMillis)) * time.Millisecond,
+		Format: wire.Value(i.PayloadFormatVersion), Method: wire.Value(i.IntegrationMethod),
+		Timeout: time.Duration(wire.Value(i.TimeoutInMillis)) * time.Millisecond,
 	}
 	if i.IntegrationType == IntegrationTypeHttpProxy {
-		uri, err := substitute(value(i.IntegrationUri), variables)
+		uri, err := substitute(wire.Value(i.IntegrationUri), variables)
 		if err != nil {
 			return c, err
 		}
@@ -117,7 +118,7 @@ func (d *Door) compileIntegration(i *Integration, variables map[string]string) (
 		}
 		return c, nil
 	}
-	f, err := d.functionOf(value(i.IntegrationUri), variables)
+	f, err := d.functionOf(wire.Value(i.IntegrationUri), variables)
 	if err != nil {
 		return c, err
 	}
@@ -135,7 +136,7 @@ func (d *Door) compileAuthorizer(r *Route, c *configuration, made map[string]any
 	default:
 		return nil, nil
 	}
-	id := value(r.AuthorizerId)
+	id := wire.Value(r.AuthorizerId)
 	a := c.Authorizers[id]
 	if a == nil {
 		return nil, noAuthorizer(r.AuthorizerId)
@@ -158,17 +159,17 @@ func (d *Door) compileAuthorizer(r *Route, c *configuration, made map[string]any
 func (d *Door) makeAuthorizer(a *Authorizer) (any, error) {
 	if a.AuthorizerType == AuthorizerTypeJwt {
 		return &httpapi.JWT{
-			Issuer: value(a.JwtConfiguration.Issuer), Audience: a.JwtConfiguration.Audience,
+			Issuer: wire.Value(a.JwtConfiguration.Issuer), Audience: a.JwtConfiguration.Audience,
 			Source: httpapi.IdentitySource(a.IdentitySource[0]), Client: d.o.Client,
 		}, nil
 	}
-	f, err := d.functionOf(value(a.AuthorizerUri), nil)
+	f, err := d.functionOf(wire.Value(a.AuthorizerUri), nil)
 	if err != nil {
 		return nil, err
 	}
 	l := &httpapi.Lambda{
-		Function: f.Name, Qualifier: f.Qualifier, Invoked: f.String(), Format: value(a.AuthorizerPayloadFormatVersion),
-		Simple: value(a.EnableSimpleResponses), TTL: time.Duration(value(a.AuthorizerResultTtlInSeconds)) * time.Second,
+		Function: f.Name, Qualifier: f.Qualifier, Invoked: f.String(), Format: wire.Value(a.AuthorizerPayloadFormatVersion),
+		Simple: wire.Value(a.EnableSimpleResponses), TTL: time.Duration(wire.Value(a.AuthorizerResultTtlInSeconds)) * time.Second,
 	}
 	for _, s := range a.IdentitySource {
 		l.Sources = append(l.Sources, httpapi.IdentitySource(s))

@@ -27,7 +27,7 @@ func (d *Door) CreateDeployment(ctx context.Context, in *CreateDeploymentInput) 
 		switch {
 		case s == nil:
 			return noStage(in.StageName)
-		case value(s.AutoDeploy):
+		case wire.Value(s.AutoDeploy):
 			return bad("Deployment ID cannot be set on a stage with AutoDeploy enabled")
 		}
 		s.DeploymentId, s.LastUpdatedDate = dep.DeploymentId, now()
@@ -37,7 +37,7 @@ func (d *Door) CreateDeployment(ctx context.Context, in *CreateDeploymentInput) 
 }
 
 func noDeployment(id *string) error {
-	return wire.Errorf(CodeNotFound, "Invalid Deployment identifier specified %s", value(id))
+	return wire.Errorf(CodeNotFound, "Invalid Deployment identifier specified %s", wire.Value(id))
 }
 
 // GetDeployment shows a deployment.
@@ -46,7 +46,7 @@ func (d *Door) GetDeployment(_ context.Context, in *GetDeploymentInput) (*GetDep
 	if err != nil {
 		return nil, err
 	}
-	dep := doc.Deployments[value(in.DeploymentId)]
+	dep := doc.Deployments[wire.Value(in.DeploymentId)]
 	if dep == nil {
 		return nil, noDeployment(in.DeploymentId)
 	}
@@ -70,12 +70,12 @@ func (d *Door) GetDeployments(_ context.Context, in *GetDeploymentsInput) (*GetD
 // DeleteDeployment removes a deployment that no stage serves.
 func (d *Door) DeleteDeployment(ctx context.Context, in *DeleteDeploymentInput) (*DeleteDeploymentOutput, error) {
 	_, err := d.change(ctx, in.ApiId, func(doc *document) error {
-		if doc.Deployments[value(in.DeploymentId)] == nil {
+		if doc.Deployments[wire.Value(in.DeploymentId)] == nil {
 			return noDeployment(in.DeploymentId)
 		}
 		for _, s := range doc.Stages {
-			if value(s.DeploymentId) == *in.DeploymentId {
-				return bad("Active stages pointing to this deployment must be moved or deleted: %s", value(s.StageName))
+			if wire.Value(s.DeploymentId) == *in.DeploymentId {
+				return bad("Active stages pointing to this deployment must be moved or deleted: %s", wire.Value(s.StageName))
 			}
 		}
 		delete(doc.Deployments, *in.DeploymentId)

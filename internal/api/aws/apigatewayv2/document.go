@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/endpoint"
 )
 
@@ -52,15 +53,15 @@ func now() *time.Time { return new(time.Now().UTC().Truncate(time.Second)) }
 // before.
 func (doc *document) redeploy() {
 	for _, s := range doc.Stages {
-		if value(s.AutoDeploy) {
+		if wire.Value(s.AutoDeploy) {
 			doc.autoDeploy(s)
 		}
 	}
 }
 
 func (doc *document) autoDeploy(s *Stage) {
-	if old := doc.Deployments[value(s.DeploymentId)]; old != nil && value(old.AutoDeployed) {
-		delete(doc.Deployments, value(s.DeploymentId))
+	if old := doc.Deployments[wire.Value(s.DeploymentId)]; old != nil && wire.Value(old.AutoDeployed) {
+		delete(doc.Deployments, wire.Value(s.DeploymentId))
 	}
 	id := newID()
 	doc.Deployments[*id] = &deployment{Deployment: Deployment{
@@ -73,10 +74,10 @@ func (doc *document) autoDeploy(s *Stage) {
 
 // serves returns the configuration that a stage serves, nil for none.
 func (doc *document) serves(s *Stage) *configuration {
-	if value(s.AutoDeploy) {
+	if wire.Value(s.AutoDeploy) {
 		return &doc.Live
 	}
-	d := doc.Deployments[value(s.DeploymentId)]
+	d := doc.Deployments[wire.Value(s.DeploymentId)]
 	if d == nil {
 		return nil
 	}

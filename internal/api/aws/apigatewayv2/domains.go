@@ -25,9 +25,9 @@ var (
 
 // compile returns the domain as it is served.
 func (dom *domain) compile() *httpapi.Domain {
-	served := &httpapi.Domain{Name: value(dom.Domain.DomainName)}
+	served := &httpapi.Domain{Name: wire.Value(dom.Domain.DomainName)}
 	for _, m := range dom.Mappings {
-		served.Mappings = append(served.Mappings, httpapi.Mapping{Key: value(m.ApiMappingKey), API: value(m.ApiId), Stage: value(m.Stage)})
+		served.Mappings = append(served.Mappings, httpapi.Mapping{Key: wire.Value(m.ApiMappingKey), API: wire.Value(m.ApiId), Stage: wire.Value(m.Stage)})
 	}
 	slices.SortFunc(served.Mappings, func(a, b httpapi.Mapping) int { return cmp.Compare(len(b.Key), len(a.Key)) })
 	return served
@@ -35,10 +35,10 @@ func (dom *domain) compile() *httpapi.Domain {
 
 // CreateDomainName serves APIs under a domain name of their own.
 func (d *Door) CreateDomainName(ctx context.Context, in *CreateDomainNameInput) (*CreateDomainNameOutput, error) {
-	name := strings.ToLower(value(in.DomainName))
+	name := strings.ToLower(wire.Value(in.DomainName))
 	switch {
 	case !domainForm.MatchString(name) || len(name) > 253:
-		return nil, bad("Invalid domain name %q: it must be a whole name, such as shop.example.com, without a wildcard", value(in.DomainName))
+		return nil, bad("Invalid domain name %q: it must be a whole name, such as shop.example.com, without a wildcard", wire.Value(in.DomainName))
 	case name == d.o.Domain || strings.HasSuffix(name, "."+d.o.Domain):
 		return nil, bad("Invalid domain name %q: names under %s are the node's own", name, d.o.Domain)
 	case in.MutualTlsAuthentication != nil:
@@ -75,7 +75,7 @@ func (d *Door) complete(dom *domain) {
 
 // domain returns what is kept of a domain name.
 func (d *Door) domain(name *string) (*domain, error) {
-	dom, err := d.domains.Get(strings.ToLower(value(name)))
+	dom, err := d.domains.Get(strings.ToLower(wire.Value(name)))
 	if err != nil {
 		return nil, noDomain()
 	}
@@ -97,7 +97,7 @@ func (d *Door) GetDomainName(_ context.Context, in *GetDomainNameInput) (*GetDom
 func (d *Door) GetDomainNames(_ context.Context, in *GetDomainNamesInput) (*GetDomainNamesOutput, error) {
 	all := map[string]*DomainName{}
 	for _, dom := range d.domains.All() {
-		all[value(dom.Domain.DomainName)] = &dom.Domain
+		all[wire.Value(dom.Domain.DomainName)] = &dom.Domain
 	}
 	items, next, err := listed(all, in.MaxResults, in.NextToken)
 	return &GetDomainNamesOutput{Items: items, NextToken: next}, err
@@ -108,7 +108,7 @@ func (d *Door) UpdateDomainName(ctx context.Context, in *UpdateDomainNameInput) 
 	if in.MutualTlsAuthentication != nil {
 		return nil, unsupported(map[string]bool{"MutualTlsAuthentication": true})
 	}
-	name := strings.ToLower(value(in.DomainName))
+	name := strings.ToLower(wire.Value(in.DomainName))
 	dom, err := d.changeDomain(ctx, &name, func(dom *domain) error {
 		merge(&dom.Domain, in)
 		dom.Domain.DomainName = &name
@@ -127,7 +127,7 @@ func (d *Door) changeDomain(ctx context.Context, name *string, edit func(*domain
 	if _, err := d.domain(name); err != nil {
 		return nil, err
 	}
-	dom, err := d.domains.Change(ctx, strings.ToLower(value(name)), edit)
+	dom, err := d.domains.Change(ctx, strings.ToLower(wire.Value(name)), edit)
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -139,7 +139,7 @@ func (d *Door) changeDomain(ctx context.Context, name *string, edit func(*domain
 func (d *Door) DeleteDomainName(ctx context.Context, in *DeleteDomainNameInput) (*DeleteDomainNameOutput, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	name := strings.ToLower(value(in.DomainName))
+	name := strings.ToLower(wire.Value(in.DomainName))
 	if _, err := d.domain(&name); err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (d *Door) checkMapping(dom *domain, m *ApiMapping) error {
 	if err := required(param{"ApiId", m.ApiId}, param{"Stage", m.Stage}); err != nil {
 		return err
 	}
-	if key := value(m.ApiMappingKey); key != "" && !mappingKeyForm.MatchString(key) {
+	if key := wire.Value(m.ApiMappingKey); key != "" && !mappingKeyForm.MatchString(key) {
 		return bad("Invalid ApiMappingKey %q: it is a path without slashes at its ends", key)
 	}
 	doc, err := d.get(m.ApiId)
@@ -166,7 +166,7 @@ func (d *Door) checkMapping(dom *domain, m *ApiMapping) error {
 		return noStage(m.Stage)
 	}
 	for _, o := range dom.Mappings {
-		if value(o.ApiMappingKey) == value(m.ApiMappingKey) && value(o.ApiMappingId) != value(m.ApiMappingId) {
+		if wire.Value(o.ApiMappingKey) == wire.Value(m.ApiMappingKey) && wire.Value(o.ApiMappingId) != wire.Value(m.ApiMappingId) {
 			return wire.Errorf(CodeConflict, "ApiMapping key already exists for this domain name")
 		}
 	}
@@ -194,7 +194,7 @@ func (d *Door) GetApiMapping(_ context.Context, in *GetApiMappingInput) (*GetApi
 	if err != nil {
 		return nil, err
 	}
-	m := dom.Mappings[value(in.ApiMappingId)]
+	m := dom.Mappings[wire.Value(in.ApiMappingId)]
 	if m == nil {
 		return nil, noMapping()
 	}
@@ -214,7 +214,7 @@ func (d *Door) GetApiMappings(_ context.Context, in *GetApiMappingsInput) (*GetA
 // UpdateApiMapping changes what the request names of a mapping.
 func (d *Door) UpdateApiMapping(ctx context.Context, in *UpdateApiMappingInput) (*UpdateApiMappingOutput, error) {
 	dom, err := d.changeDomain(ctx, in.DomainName, func(dom *domain) error {
-		m := dom.Mappings[value(in.ApiMappingId)]
+		m := dom.Mappings[wire.Value(in.ApiMappingId)]
 		if m == nil {
 			return noMapping()
 		}
@@ -230,7 +230,7 @@ func (d *Door) UpdateApiMapping(ctx context.Context, in *UpdateApiMappingInput) 
 // DeleteApiMapping removes a mapping.
 func (d *Door) DeleteApiMapping(ctx context.Context, in *DeleteApiMappingInput) (*DeleteApiMappingOutput, error) {
 	_, err := d.changeDomain(ctx, in.DomainName, func(dom *domain) error {
-		if dom.Mappings[value(in.ApiMappingId)] == nil {
+		if dom.Mappings[wire.Value(in.ApiMappingId)] == nil {
 			return noMapping()
 		}
 		delete(dom.Mappings, *in.ApiMappingId)

@@ -56,7 +56,7 @@ func Open(ctx context.Context, o Options) (*Door, error) {
 	for _, doc := range d.apis.All() {
 		api, err := d.compile(doc)
 		if err != nil {
-			return nil, fmt.Errorf("the API %s can't be served: %w", value(doc.API.ApiId), err)
+			return nil, fmt.Errorf("the API %s can't be served: %w", wire.Value(doc.API.ApiId), err)
 		}
 		o.Server.Set(api)
 	}
@@ -71,7 +71,7 @@ func (d *Door) Service() *wire.Service { return NewService(d) }
 
 // get returns the document of an API.
 func (d *Door) get(id *string) (*document, error) {
-	doc, err := d.apis.Get(value(id))
+	doc, err := d.apis.Get(wire.Value(id))
 	if err != nil {
 		return nil, d.noAPI(id)
 	}
@@ -79,7 +79,7 @@ func (d *Door) get(id *string) (*document, error) {
 }
 
 func (d *Door) noAPI(id *string) error {
-	return wire.Errorf(CodeNotFound, "Invalid API identifier specified %s:%s", d.o.Account, value(id))
+	return wire.Errorf(CodeNotFound, "Invalid API identifier specified %s:%s", d.o.Account, wire.Value(id))
 }
 
 // change lets edit change an API, and serves it as it is then. An API that could
@@ -91,7 +91,7 @@ func (d *Door) change(ctx context.Context, id *string, edit func(*document) erro
 		return nil, err
 	}
 	var api *httpapi.API
-	doc, err := d.apis.Change(ctx, value(id), func(doc *document) error {
+	doc, err := d.apis.Change(ctx, wire.Value(id), func(doc *document) error {
 		if err := edit(doc); err != nil {
 			return err
 		}
@@ -169,13 +169,4 @@ func oneOf(name, v string, allowed ...string) error {
 
 func (d *Door) arn(path string) string {
 	return "arn:aws:apigateway:" + d.o.Region + "::" + path
-}
-
-// value returns what p points to, or the zero value.
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
 }

@@ -36,10 +36,10 @@ func (d *Door) CreateIntegration(ctx context.Context, in *CreateIntegrationInput
 // checkIntegration refuses an integration that this node can't serve.
 func (d *Door) checkIntegration(i *Integration) error {
 	err := unsupported(map[string]bool{
-		"ConnectionType VPC_LINK": i.ConnectionType == ConnectionTypeVpcLink, "ConnectionId": value(i.ConnectionId) != "",
-		"IntegrationSubtype": value(i.IntegrationSubtype) != "", "RequestParameters": len(i.RequestParameters) > 0,
+		"ConnectionType VPC_LINK": i.ConnectionType == ConnectionTypeVpcLink, "ConnectionId": wire.Value(i.ConnectionId) != "",
+		"IntegrationSubtype": wire.Value(i.IntegrationSubtype) != "", "RequestParameters": len(i.RequestParameters) > 0,
 		"ResponseParameters": len(i.ResponseParameters) > 0, "RequestTemplates": len(i.RequestTemplates) > 0,
-		"TemplateSelectionExpression": value(i.TemplateSelectionExpression) != "", "TlsConfig": i.TlsConfig != nil,
+		"TemplateSelectionExpression": wire.Value(i.TemplateSelectionExpression) != "", "TlsConfig": i.TlsConfig != nil,
 		"ContentHandlingStrategy": i.ContentHandlingStrategy != "",
 	})
 	if err != nil {
@@ -48,15 +48,15 @@ func (d *Door) checkIntegration(i *Integration) error {
 	if err := required(param{"IntegrationUri", i.IntegrationUri}); err != nil {
 		return err
 	}
-	if n := value(i.TimeoutInMillis); n < minTimeout || n > maxTimeout {
+	if n := wire.Value(i.TimeoutInMillis); n < minTimeout || n > maxTimeout {
 		return bad("Timeout should be between %d ms and %d ms", minTimeout, maxTimeout)
 	}
-	if err := oneOf("PayloadFormatVersion", value(i.PayloadFormatVersion), "1.0", "2.0"); err != nil {
+	if err := oneOf("PayloadFormatVersion", wire.Value(i.PayloadFormatVersion), "1.0", "2.0"); err != nil {
 		return err
 	}
 	switch i.IntegrationType {
 	case IntegrationTypeAwsProxy:
-		if value(i.IntegrationMethod) == "" {
+		if wire.Value(i.IntegrationMethod) == "" {
 			i.IntegrationMethod = new("POST")
 		}
 		if strings.Contains(*i.IntegrationUri, "${stageVariables.") {
@@ -68,7 +68,7 @@ func (d *Door) checkIntegration(i *Integration) error {
 		if err := required(param{"IntegrationMethod", i.IntegrationMethod}); err != nil {
 			return err
 		}
-		if value(i.PayloadFormatVersion) == "2.0" {
+		if wire.Value(i.PayloadFormatVersion) == "2.0" {
 			return bad("PayloadFormatVersion of an HTTP_PROXY integration is 1.0")
 		}
 		u, err := url.Parse(*i.IntegrationUri)
@@ -81,7 +81,7 @@ func (d *Door) checkIntegration(i *Integration) error {
 }
 
 func noIntegration(id *string) error {
-	return wire.Errorf(CodeNotFound, "Invalid Integration identifier specified %s", value(id))
+	return wire.Errorf(CodeNotFound, "Invalid Integration identifier specified %s", wire.Value(id))
 }
 
 // GetIntegration shows an integration.
@@ -90,7 +90,7 @@ func (d *Door) GetIntegration(_ context.Context, in *GetIntegrationInput) (*GetI
 	if err != nil {
 		return nil, err
 	}
-	i := doc.Live.Integrations[value(in.IntegrationId)]
+	i := doc.Live.Integrations[wire.Value(in.IntegrationId)]
 	if i == nil {
 		return nil, noIntegration(in.IntegrationId)
 	}
@@ -110,7 +110,7 @@ func (d *Door) GetIntegrations(_ context.Context, in *GetIntegrationsInput) (*Ge
 // UpdateIntegration changes what the request names of an integration.
 func (d *Door) UpdateIntegration(ctx context.Context, in *UpdateIntegrationInput) (*UpdateIntegrationOutput, error) {
 	doc, err := d.change(ctx, in.ApiId, func(doc *document) error {
-		i := doc.Live.Integrations[value(in.IntegrationId)]
+		i := doc.Live.Integrations[wire.Value(in.IntegrationId)]
 		if i == nil {
 			return noIntegration(in.IntegrationId)
 		}
@@ -126,12 +126,12 @@ func (d *Door) UpdateIntegration(ctx context.Context, in *UpdateIntegrationInput
 // DeleteIntegration removes an integration that no route uses.
 func (d *Door) DeleteIntegration(ctx context.Context, in *DeleteIntegrationInput) (*DeleteIntegrationOutput, error) {
 	_, err := d.change(ctx, in.ApiId, func(doc *document) error {
-		if doc.Live.Integrations[value(in.IntegrationId)] == nil {
+		if doc.Live.Integrations[wire.Value(in.IntegrationId)] == nil {
 			return noIntegration(in.IntegrationId)
 		}
 		for _, r := range doc.Live.Routes {
-			if value(r.Target) == "integrations/"+*in.IntegrationId {
-				return wire.Errorf(CodeConflict, "Cannot delete Integration %s because it is referenced by a Route with key %s", *in.IntegrationId, value(r.RouteKey))
+			if wire.Value(r.Target) == "integrations/"+*in.IntegrationId {
+				return wire.Errorf(CodeConflict, "Cannot delete Integration %s because it is referenced by a Route with key %s", *in.IntegrationId, wire.Value(r.RouteKey))
 			}
 		}
 		delete(doc.Live.Integrations, *in.IntegrationId)

@@ -27,7 +27,7 @@ func (d *Door) CreateRoute(ctx context.Context, in *CreateRouteInput) (*CreateRo
 // checkRoute refuses a route that the API can't have.
 func (doc *document) checkRoute(r *Route) error {
 	err := unsupported(map[string]bool{
-		"ApiKeyRequired": value(r.ApiKeyRequired), "ModelSelectionExpression": r.ModelSelectionExpression != nil,
+		"ApiKeyRequired": wire.Value(r.ApiKeyRequired), "ModelSelectionExpression": r.ModelSelectionExpression != nil,
 		"RequestModels": len(r.RequestModels) > 0, "RequestParameters": len(r.RequestParameters) > 0,
 		"RouteResponseSelectionExpression": r.RouteResponseSelectionExpression != nil,
 	})
@@ -38,11 +38,11 @@ func (doc *document) checkRoute(r *Route) error {
 		return err
 	}
 	for _, o := range doc.Live.Routes {
-		if value(o.RouteKey) == value(r.RouteKey) && value(o.RouteId) != value(r.RouteId) {
-			return wire.Errorf(CodeConflict, "Route with key %s already exists for this API", value(r.RouteKey))
+		if wire.Value(o.RouteKey) == wire.Value(r.RouteKey) && wire.Value(o.RouteId) != wire.Value(r.RouteId) {
+			return wire.Errorf(CodeConflict, "Route with key %s already exists for this API", wire.Value(r.RouteKey))
 		}
 	}
-	if target := value(r.Target); target != "" {
+	if target := wire.Value(r.Target); target != "" {
 		id, ok := strings.CutPrefix(target, "integrations/")
 		if !ok || doc.Live.Integrations[id] == nil {
 			return wire.Errorf(CodeNotFound, "Invalid Integration identifier specified in Target %s: it is integrations/ID", target)
@@ -57,9 +57,9 @@ func (c *configuration) checkAuthorizer(r *Route) error {
 	if want == "" {
 		return nil
 	}
-	a := c.Authorizers[value(r.AuthorizerId)]
+	a := c.Authorizers[wire.Value(r.AuthorizerId)]
 	if a == nil {
-		return wire.Errorf(CodeNotFound, "Invalid Authorizer identifier specified %s", value(r.AuthorizerId))
+		return wire.Errorf(CodeNotFound, "Invalid Authorizer identifier specified %s", wire.Value(r.AuthorizerId))
 	}
 	if a.AuthorizerType != want {
 		return bad("Authorization type %s needs an authorizer of type %s", r.AuthorizationType, want)
@@ -73,14 +73,14 @@ func (d *Door) route(api, id *string) (*Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r := doc.Live.Routes[value(id)]; r != nil {
+	if r := doc.Live.Routes[wire.Value(id)]; r != nil {
 		return r, nil
 	}
 	return nil, noRoute(id)
 }
 
 func noRoute(id *string) error {
-	return wire.Errorf(CodeNotFound, "Unable to find Route by key %s within the provided RestApi", value(id))
+	return wire.Errorf(CodeNotFound, "Unable to find Route by key %s within the provided RestApi", wire.Value(id))
 }
 
 // GetRoute shows a route.
@@ -102,7 +102,7 @@ func (d *Door) GetRoutes(_ context.Context, in *GetRoutesInput) (*GetRoutesOutpu
 // UpdateRoute changes what the request names of a route.
 func (d *Door) UpdateRoute(ctx context.Context, in *UpdateRouteInput) (*UpdateRouteOutput, error) {
 	doc, err := d.change(ctx, in.ApiId, func(doc *document) error {
-		r := doc.Live.Routes[value(in.RouteId)]
+		r := doc.Live.Routes[wire.Value(in.RouteId)]
 		if r == nil {
 			return noRoute(in.RouteId)
 		}
@@ -118,7 +118,7 @@ func (d *Door) UpdateRoute(ctx context.Context, in *UpdateRouteInput) (*UpdateRo
 // DeleteRoute removes a route.
 func (d *Door) DeleteRoute(ctx context.Context, in *DeleteRouteInput) (*DeleteRouteOutput, error) {
 	_, err := d.change(ctx, in.ApiId, func(doc *document) error {
-		if doc.Live.Routes[value(in.RouteId)] == nil {
+		if doc.Live.Routes[wire.Value(in.RouteId)] == nil {
 			return noRoute(in.RouteId)
 		}
 		delete(doc.Live.Routes, *in.RouteId)

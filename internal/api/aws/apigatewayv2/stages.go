@@ -14,15 +14,15 @@ var stageForm = regexp.MustCompile(`^(\$default|[a-zA-Z0-9_-]{1,128})$`)
 
 // CreateStage adds a stage to an API.
 func (d *Door) CreateStage(ctx context.Context, in *CreateStageInput) (*CreateStageOutput, error) {
-	if !stageForm.MatchString(value(in.StageName)) {
-		return nil, bad("StageName %q is neither $default nor made of letters, digits, - and _", value(in.StageName))
+	if !stageForm.MatchString(wire.Value(in.StageName)) {
+		return nil, bad("StageName %q is neither $default nor made of letters, digits, - and _", wire.Value(in.StageName))
 	}
 	s := &Stage{
 		CreatedDate: now(), LastUpdatedDate: now(), AutoDeploy: new(false), DefaultRouteSettings: &RouteSettings{DetailedMetricsEnabled: new(false)},
 		RouteSettings: map[string]RouteSettings{}, StageVariables: map[string]string{}, Tags: map[string]string{},
 	}
 	merge(s, in)
-	if s.DeploymentId != nil && value(s.AutoDeploy) {
+	if s.DeploymentId != nil && wire.Value(s.AutoDeploy) {
 		return nil, bad("A stage with AutoDeploy has no DeploymentId of yours")
 	}
 	doc, err := d.change(ctx, in.ApiId, func(doc *document) error {
@@ -40,17 +40,17 @@ func (d *Door) CreateStage(ctx context.Context, in *CreateStageInput) (*CreateSt
 
 // checkStage refuses a stage that the API can't have.
 func (doc *document) checkStage(s *Stage) error {
-	if err := unsupported(map[string]bool{"ClientCertificateId": value(s.ClientCertificateId) != ""}); err != nil {
+	if err := unsupported(map[string]bool{"ClientCertificateId": wire.Value(s.ClientCertificateId) != ""}); err != nil {
 		return err
 	}
-	if id := value(s.DeploymentId); id != "" && doc.Deployments[id] == nil {
+	if id := wire.Value(s.DeploymentId); id != "" && doc.Deployments[id] == nil {
 		return noDeployment(s.DeploymentId)
 	}
 	if l := s.AccessLogSettings; l != nil {
-		if logGroupOf(value(l.DestinationArn)) == "" {
-			return bad("Access log destination %q must be the ARN of a log group", value(l.DestinationArn))
+		if logGroupOf(wire.Value(l.DestinationArn)) == "" {
+			return bad("Access log destination %q must be the ARN of a log group", wire.Value(l.DestinationArn))
 		}
-		if value(l.Format) == "" {
+		if wire.Value(l.Format) == "" {
 			return bad("Access log format must not be empty")
 		}
 	}
@@ -62,10 +62,10 @@ func (doc *document) checkStage(s *Stage) error {
 		all[""] = *s.DefaultRouteSettings
 	}
 	for key, r := range all {
-		if err := unsupported(map[string]bool{"DataTraceEnabled": value(r.DataTraceEnabled), "LoggingLevel": r.LoggingLevel != ""}); err != nil {
+		if err := unsupported(map[string]bool{"DataTraceEnabled": wire.Value(r.DataTraceEnabled), "LoggingLevel": r.LoggingLevel != ""}); err != nil {
 			return err
 		}
-		if value(r.ThrottlingBurstLimit) < 0 || value(r.ThrottlingRateLimit) < 0 {
+		if wire.Value(r.ThrottlingBurstLimit) < 0 || wire.Value(r.ThrottlingRateLimit) < 0 {
 			return bad("The throttling limits of %s must not be negative", key)
 		}
 	}
@@ -85,7 +85,7 @@ func logGroupOf(arn string) string {
 }
 
 func noStage(name *string) error {
-	return wire.Errorf(CodeNotFound, "Invalid stage identifier specified %s", value(name))
+	return wire.Errorf(CodeNotFound, "Invalid stage identifier specified %s", wire.Value(name))
 }
 
 // GetStage shows a stage.
@@ -94,7 +94,7 @@ func (d *Door) GetStage(_ context.Context, in *GetStageInput) (*GetStageOutput, 
 	if err != nil {
 		return nil, err
 	}
-	s := doc.Stages[value(in.StageName)]
+	s := doc.Stages[wire.Value(in.StageName)]
 	if s == nil {
 		return nil, noStage(in.StageName)
 	}
@@ -114,11 +114,11 @@ func (d *Door) GetStages(_ context.Context, in *GetStagesInput) (*GetStagesOutpu
 // UpdateStage changes what the request names of a stage.
 func (d *Door) UpdateStage(ctx context.Context, in *UpdateStageInput) (*UpdateStageOutput, error) {
 	doc, err := d.changeStage(ctx, in.ApiId, in.StageName, func(doc *document, s *Stage) error {
-		if in.DeploymentId != nil && (value(s.AutoDeploy) || value(in.AutoDeploy)) {
+		if in.DeploymentId != nil && (wire.Value(s.AutoDeploy) || wire.Value(in.AutoDeploy)) {
 			return bad("Deployment ID cannot be set on a stage with AutoDeploy enabled")
 		}
-		if value(s.AutoDeploy) && in.AutoDeploy != nil && !*in.AutoDeploy {
-			doc.freeze(value(s.DeploymentId))
+		if wire.Value(s.AutoDeploy) && in.AutoDeploy != nil && !*in.AutoDeploy {
+			doc.freeze(wire.Value(s.DeploymentId))
 		}
 		merge(s, in)
 		return nil
@@ -152,7 +152,7 @@ func (c *configuration) clone() *configuration {
 
 func (d *Door) changeStage(ctx context.Context, api, name *string, edit func(*document, *Stage) error) (*document, error) {
 	return d.change(ctx, api, func(doc *document) error {
-		s := doc.Stages[value(name)]
+		s := doc.Stages[wire.Value(name)]
 		if s == nil {
 			return noStage(name)
 		}
@@ -168,18 +168,18 @@ func (d *Door) changeStage(ctx context.Context, api, name *string, edit func(*do
 func (d *Door) DeleteStage(ctx context.Context, in *DeleteStageInput) (*DeleteStageOutput, error) {
 	for _, dom := range d.domains.All() {
 		for _, m := range dom.Mappings {
-			if value(m.ApiId) == value(in.ApiId) && value(m.Stage) == value(in.StageName) {
-				return nil, bad("The domain name %s is mapped to this stage. Delete its API mapping first.", value(dom.Domain.DomainName))
+			if wire.Value(m.ApiId) == wire.Value(in.ApiId) && wire.Value(m.Stage) == wire.Value(in.StageName) {
+				return nil, bad("The domain name %s is mapped to this stage. Delete its API mapping first.", wire.Value(dom.Domain.DomainName))
 			}
 		}
 	}
 	_, err := d.change(ctx, in.ApiId, func(doc *document) error {
-		s := doc.Stages[value(in.StageName)]
+		s := doc.Stages[wire.Value(in.StageName)]
 		if s == nil {
 			return noStage(in.StageName)
 		}
-		if dep := doc.Deployments[value(s.DeploymentId)]; dep != nil && value(dep.AutoDeployed) {
-			delete(doc.Deployments, value(s.DeploymentId))
+		if dep := doc.Deployments[wire.Value(s.DeploymentId)]; dep != nil && wire.Value(dep.AutoDeployed) {
+			delete(doc.Deployments, wire.Value(s.DeploymentId))
 		}
 		delete(doc.Stages, *in.StageName)
 		return nil
@@ -199,7 +199,7 @@ func (d *Door) DeleteAccessLogSettings(ctx context.Context, in *DeleteAccessLogS
 // DeleteRouteSettings leaves a route to its stage's default settings.
 func (d *Door) DeleteRouteSettings(ctx context.Context, in *DeleteRouteSettingsInput) (*DeleteRouteSettingsOutput, error) {
 	_, err := d.changeStage(ctx, in.ApiId, in.StageName, func(_ *document, s *Stage) error {
-		if _, ok := s.RouteSettings[value(in.RouteKey)]; !ok {
+		if _, ok := s.RouteSettings[wire.Value(in.RouteKey)]; !ok {
 			return noRoute(in.RouteKey)
 		}
 		delete(s.RouteSettings, *in.RouteKey)

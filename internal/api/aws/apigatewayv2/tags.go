@@ -12,7 +12,7 @@ import (
 type resource struct{ api, stage, domain string }
 
 func (d *Door) resource(arn *string) (resource, error) {
-	path, ok := strings.CutPrefix(value(arn), d.arn("/"))
+	path, ok := strings.CutPrefix(wire.Value(arn), d.arn("/"))
 	parts := strings.Split(path, "/")
 	switch {
 	case ok && len(parts) == 2 && parts[0] == "apis":
@@ -22,7 +22,7 @@ func (d *Door) resource(arn *string) (resource, error) {
 	case ok && len(parts) == 2 && parts[0] == "domainnames":
 		return resource{domain: parts[1]}, nil
 	}
-	return resource{}, wire.Errorf(CodeNotFound, "Invalid resource identifier specified: %s is not the ARN of an API, a stage or a domain name", value(arn))
+	return resource{}, wire.Errorf(CodeNotFound, "Invalid resource identifier specified: %s is not the ARN of an API, a stage or a domain name", wire.Value(arn))
 }
 
 // changeTags lets edit change the tags of what an ARN names.

@@ -87,7 +87,7 @@ func fail(err error) error {
 
 // busName reads the name of a bus, or its ARN; none is the default bus.
 func (d *Door) busName(s *string) string {
-	if value(s) == "" {
+	if wire.Value(s) == "" {
 		return bus.Default
 	}
 	if resource, ok := d.o.Place.CutResource(*s, "events"); ok {
@@ -117,24 +117,6 @@ func page[T any](list []T, key func(T) string, limit *int32, token *string) ([]T
 	return part, next, nil
 }
 
-// value returns what p points to, or the zero value.
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}
-
-// some returns a pointer to v, or nil for the zero value.
-func some[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
 // CreateEventBus makes a bus.
 func (d *Door) CreateEventBus(ctx context.Context, in *CreateEventBusInput) (*CreateEventBusOutput, error) {
 	switch {
@@ -145,11 +127,11 @@ func (d *Door) CreateEventBus(ctx context.Context, in *CreateEventBusInput) (*Cr
 	case in.DeadLetterConfig != nil && in.DeadLetterConfig.Arn != nil:
 		return nil, invalid("DeadLetterConfig of a bus is not supported: set it on the rules' targets.")
 	}
-	b, err := d.o.Buses.Create(ctx, bus.Bus{Name: value(in.Name), Description: value(in.Description), Tags: tagMap(in.Tags)})
+	b, err := d.o.Buses.Create(ctx, bus.Bus{Name: wire.Value(in.Name), Description: wire.Value(in.Description), Tags: tagMap(in.Tags)})
 	if err != nil {
 		return nil, fail(err)
 	}
-	return &CreateEventBusOutput{EventBusArn: new(d.busARN(b.Name)), Description: some(b.Description)}, nil
+	return &CreateEventBusOutput{EventBusArn: new(d.busARN(b.Name)), Description: wire.Some(b.Description)}, nil
 }
 
 // DescribeEventBus shows a bus.
@@ -159,21 +141,21 @@ func (d *Door) DescribeEventBus(_ context.Context, in *DescribeEventBusInput) (*
 		return nil, fail(err)
 	}
 	return &DescribeEventBusOutput{
-		Name: new(b.Name), Arn: new(d.busARN(b.Name)), Description: some(b.Description),
+		Name: new(b.Name), Arn: new(d.busARN(b.Name)), Description: wire.Some(b.Description),
 		CreationTime: new(b.Created), LastModifiedTime: new(b.Created),
 	}, nil
 }
 
 // ListEventBuses lists the buses by name.
 func (d *Door) ListEventBuses(_ context.Context, in *ListEventBusesInput) (*ListEventBusesOutput, error) {
-	list, next, err := page(d.o.Buses.List(value(in.NamePrefix)), func(b *bus.Bus) string { return b.Name }, in.Limit, in.NextToken)
+	list, next, err := page(d.o.Buses.List(wire.Value(in.NamePrefix)), func(b *bus.Bus) string { return b.Name }, in.Limit, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
 	out := &ListEventBusesOutput{EventBuses: []EventBus{}, NextToken: next}
 	for _, b := range list {
 		out.EventBuses = append(out.EventBuses, EventBus{
-			Name: new(b.Name), Arn: new(d.busARN(b.Name)), Description: some(b.Description), CreationTime: new(b.Created), LastModifiedTime: new(b.Created),
+			Name: new(b.Name), Arn: new(d.busARN(b.Name)), Description: wire.Some(b.Description), CreationTime: new(b.Created), LastModifiedTime: new(b.Created),
 		})
 	}
 	return out, nil
@@ -193,7 +175,7 @@ func (d *Door) DeleteEventBus(ctx context.Context, in *DeleteEventBusInput) (*De
 func tagMap(tags []Tag) map[string]string {
 	m := map[string]string{}
 	for _, t := range tags {
-		m[value(t.Key)] = value(t.Value)
+		m[wire.Value(t.Key)] = wire.Value(t.Value)
 	}
 	return m
 }

@@ -31,7 +31,7 @@ func (d *Door) PutEvents(ctx context.Context, in *PutEventsInput) (*PutEventsOut
 	}
 	size := 0
 	for _, e := range in.Entries {
-		size += len(value(e.Detail)) + len(value(e.Source)) + len(value(e.DetailType))
+		size += len(wire.Value(e.Detail)) + len(wire.Value(e.Source)) + len(wire.Value(e.DetailType))
 	}
 	if size > maxSize {
 		return nil, invalid("Total size of the entries in the request is over the limit.")
@@ -55,11 +55,11 @@ func (d *Door) put(ctx context.Context, in *PutEventsRequestEntry) PutEventsResu
 	refuse := func(code, message string) PutEventsResultEntry {
 		return PutEventsResultEntry{ErrorCode: &code, ErrorMessage: &message}
 	}
-	detail := []byte(value(in.Detail))
+	detail := []byte(wire.Value(in.Detail))
 	switch {
-	case value(in.Source) == "":
+	case wire.Value(in.Source) == "":
 		return refuse("InvalidArgument", "Parameter Source is not valid. Reason: Source is a required argument.")
-	case value(in.DetailType) == "":
+	case wire.Value(in.DetailType) == "":
 		return refuse("InvalidArgument", "Parameter DetailType is not valid. Reason: DetailType is a required argument.")
 	case len(detail) == 0:
 		return refuse("InvalidArgument", "Parameter Detail is not valid. Reason: Detail is a required argument.")
@@ -74,7 +74,7 @@ func (d *Door) put(ctx context.Context, in *PutEventsRequestEntry) PutEventsResu
 	if in.Time != nil {
 		e.Time = *in.Time
 	}
-	trace := value(in.TraceHeader)
+	trace := wire.Value(in.TraceHeader)
 	if r := wire.HTTPRequest(ctx); r != nil {
 		sent := r.Header.Get(payload.TraceHeader)
 		e.Lineage = payload.Lineage(sent)
@@ -96,12 +96,12 @@ func (d *Door) put(ctx context.Context, in *PutEventsRequestEntry) PutEventsResu
 
 // TestEventPattern tells whether an event matches a pattern.
 func (d *Door) TestEventPattern(_ context.Context, in *TestEventPatternInput) (*TestEventPatternOutput, error) {
-	p, err := pattern.Compile([]byte(value(in.EventPattern)))
+	p, err := pattern.Compile([]byte(wire.Value(in.EventPattern)))
 	if err != nil {
 		return nil, wire.Errorf(CodeInvalidEventPattern, "Event pattern is not valid. Reason: %s", err)
 	}
 	var e map[string]json.RawMessage
-	if json.Unmarshal([]byte(value(in.Event)), &e) != nil {
+	if json.Unmarshal([]byte(wire.Value(in.Event)), &e) != nil {
 		return nil, invalid("Parameter Event is not valid. Reason: it is not a JSON object.")
 	}
 	for _, name := range []string{"id", "account", "source", "time", "region", "resources", "detail-type"} {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/bus"
 	"github.com/mayfly-dev/mayfly/internal/event"
 )
@@ -25,16 +26,16 @@ func (d *Door) PutRule(ctx context.Context, in *PutRuleInput) (*PutRuleOutput, e
 	default:
 		return nil, invalid("State %s is not supported: use ENABLED or DISABLED.", in.State)
 	}
-	expression := value(in.ScheduleExpression)
+	expression := wire.Value(in.ScheduleExpression)
 	if strings.HasPrefix(expression, "rate(") && !rateForm.MatchString(expression) {
 		return nil, invalid("Parameter ScheduleExpression is not valid.")
 	}
-	if len(value(in.EventPattern)) > maxPattern {
+	if len(wire.Value(in.EventPattern)) > maxPattern {
 		return nil, invalid("1 validation error detected: Value at 'eventPattern' failed to satisfy constraint: Member must have length less than or equal to %d", maxPattern)
 	}
 	r, err := d.o.Buses.PutRule(ctx, bus.Rule{
-		Bus: d.busName(in.EventBusName), Name: value(in.Name), Description: value(in.Description), Pattern: value(in.EventPattern),
-		Schedule: expression, Disabled: in.State == RuleStateDisabled, Role: value(in.RoleArn), Tags: tagMap(in.Tags),
+		Bus: d.busName(in.EventBusName), Name: wire.Value(in.Name), Description: wire.Value(in.Description), Pattern: wire.Value(in.EventPattern),
+		Schedule: expression, Disabled: in.State == RuleStateDisabled, Role: wire.Value(in.RoleArn), Tags: tagMap(in.Tags),
 	})
 	if err != nil {
 		return nil, fail(err)
@@ -51,13 +52,13 @@ func state(r *bus.Rule) string {
 
 // DescribeRule shows a rule.
 func (d *Door) DescribeRule(_ context.Context, in *DescribeRuleInput) (*DescribeRuleOutput, error) {
-	r, err := d.o.Buses.Rule(d.busName(in.EventBusName), value(in.Name))
+	r, err := d.o.Buses.Rule(d.busName(in.EventBusName), wire.Value(in.Name))
 	if err != nil {
 		return nil, fail(err)
 	}
 	return &DescribeRuleOutput{
-		Arn: new(d.words.Rule(r.Bus, r.Name)), Name: new(r.Name), EventBusName: new(r.Bus), Description: some(r.Description),
-		EventPattern: some(r.Pattern), ScheduleExpression: some(r.Schedule), State: state(r), RoleArn: some(r.Role), CreatedBy: new(d.o.Place.Account),
+		Arn: new(d.words.Rule(r.Bus, r.Name)), Name: new(r.Name), EventBusName: new(r.Bus), Description: wire.Some(r.Description),
+		EventPattern: wire.Some(r.Pattern), ScheduleExpression: wire.Some(r.Schedule), State: state(r), RoleArn: wire.Some(r.Role), CreatedBy: new(d.o.Place.Account),
 	}, nil
 }
 
@@ -67,15 +68,15 @@ func (d *Door) ListRules(_ context.Context, in *ListRulesInput) (*ListRulesOutpu
 	if _, err := d.o.Buses.Get(name); err != nil {
 		return nil, fail(err)
 	}
-	list, next, err := page(d.o.Buses.Rules(name, value(in.NamePrefix)), func(r *bus.Rule) string { return r.Name }, in.Limit, in.NextToken)
+	list, next, err := page(d.o.Buses.Rules(name, wire.Value(in.NamePrefix)), func(r *bus.Rule) string { return r.Name }, in.Limit, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
 	out := &ListRulesOutput{Rules: []Rule{}, NextToken: next}
 	for _, r := range list {
 		out.Rules = append(out.Rules, Rule{
-			Arn: new(d.words.Rule(r.Bus, r.Name)), Name: new(r.Name), EventBusName: new(r.Bus), Description: some(r.Description),
-			EventPattern: some(r.Pattern), ScheduleExpression: some(r.Schedule), State: state(r), RoleArn: some(r.Role),
+			Arn: new(d.words.Rule(r.Bus, r.Name)), Name: new(r.Name), EventBusName: new(r.Bus), Description: wire.Some(r.Description),
+			EventPattern: wire.Some(r.Pattern), ScheduleExpression: wire.Some(r.Schedule), State: state(r), RoleArn: wire.Some(r.Role),
 		})
 	}
 	return out, nil
@@ -87,7 +88,7 @@ func (d *Door) ListRuleNamesByTarget(_ context.Context, in *ListRuleNamesByTarge
 	if _, err := d.o.Buses.Get(name); err != nil {
 		return nil, fail(err)
 	}
-	to, err := d.o.Place.Parse(value(in.TargetArn))
+	to, err := d.o.Place.Parse(wire.Value(in.TargetArn))
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -100,17 +101,17 @@ func (d *Door) ListRuleNamesByTarget(_ context.Context, in *ListRuleNamesByTarge
 
 // EnableRule lets a rule send events.
 func (d *Door) EnableRule(ctx context.Context, in *EnableRuleInput) (*EnableRuleOutput, error) {
-	return &EnableRuleOutput{}, fail(d.o.Buses.Enable(ctx, d.busName(in.EventBusName), value(in.Name), true))
+	return &EnableRuleOutput{}, fail(d.o.Buses.Enable(ctx, d.busName(in.EventBusName), wire.Value(in.Name), true))
 }
 
 // DisableRule ends that.
 func (d *Door) DisableRule(ctx context.Context, in *DisableRuleInput) (*DisableRuleOutput, error) {
-	return &DisableRuleOutput{}, fail(d.o.Buses.Enable(ctx, d.busName(in.EventBusName), value(in.Name), false))
+	return &DisableRuleOutput{}, fail(d.o.Buses.Enable(ctx, d.busName(in.EventBusName), wire.Value(in.Name), false))
 }
 
 // DeleteRule removes a rule without targets.
 func (d *Door) DeleteRule(ctx context.Context, in *DeleteRuleInput) (*DeleteRuleOutput, error) {
-	return &DeleteRuleOutput{}, fail(d.o.Buses.DeleteRule(ctx, d.busName(in.EventBusName), value(in.Name)))
+	return &DeleteRuleOutput{}, fail(d.o.Buses.DeleteRule(ctx, d.busName(in.EventBusName), wire.Value(in.Name)))
 }
 
 // PutTargets adds or changes targets of a rule.
@@ -125,7 +126,7 @@ func (d *Door) PutTargets(ctx context.Context, in *PutTargetsInput) (*PutTargets
 			return nil, fail(err)
 		}
 	}
-	if err := d.o.Buses.PutTargets(ctx, d.busName(in.EventBusName), value(in.Rule), targets); err != nil {
+	if err := d.o.Buses.PutTargets(ctx, d.busName(in.EventBusName), wire.Value(in.Rule), targets); err != nil {
 		return nil, fail(err)
 	}
 	return &PutTargetsOutput{FailedEntryCount: new(int32(0)), FailedEntries: []PutTargetsResultEntry{}}, nil
@@ -141,21 +142,21 @@ const (
 func (d *Door) readTarget(in *Target) (t bus.Target, err error) {
 	if in.AppSyncParameters != nil || in.BatchParameters != nil || in.EcsParameters != nil || in.HttpParameters != nil || in.KinesisParameters != nil ||
 		in.RedshiftDataParameters != nil || in.RunCommandParameters != nil || in.SageMakerPipelineParameters != nil {
-		return t, invalid("Target %s is not supported: targets are functions, queues and event buses.", value(in.Id))
+		return t, invalid("Target %s is not supported: targets are functions, queues and event buses.", wire.Value(in.Id))
 	}
-	to, err := d.o.Place.Parse(value(in.Arn))
+	to, err := d.o.Place.Parse(wire.Value(in.Arn))
 	switch {
 	case err != nil:
-		return t, invalid("Parameter Arn of target %s is not valid. Reason: %s", value(in.Id), err)
+		return t, invalid("Parameter Arn of target %s is not valid. Reason: %s", wire.Value(in.Id), err)
 	case to.Kind == event.Bucket:
-		return t, invalid("Target %s is not supported: targets are functions, queues and event buses.", value(in.Id))
+		return t, invalid("Target %s is not supported: targets are functions, queues and event buses.", wire.Value(in.Id))
 	}
-	t = bus.Target{ID: value(in.Id), To: to, Input: value(in.Input), InputPath: value(in.InputPath), Role: value(in.RoleArn)}
+	t = bus.Target{ID: wire.Value(in.Id), To: to, Input: wire.Value(in.Input), InputPath: wire.Value(in.InputPath), Role: wire.Value(in.RoleArn)}
 	if x := in.InputTransformer; x != nil {
-		t.Template, t.Paths = value(x.InputTemplate), maps.Clone(x.InputPathsMap)
+		t.Template, t.Paths = wire.Value(x.InputTemplate), maps.Clone(x.InputPathsMap)
 	}
 	if in.SqsParameters != nil {
-		t.Group = value(in.SqsParameters.MessageGroupId)
+		t.Group = wire.Value(in.SqsParameters.MessageGroupId)
 	}
 	if p := in.RetryPolicy; p != nil {
 		if n := p.MaximumRetryAttempts; n != nil {
@@ -171,7 +172,7 @@ func (d *Door) readTarget(in *Target) (t bus.Target, err error) {
 			t.MaxAge = time.Duration(*n) * time.Second
 		}
 	}
-	if dead := in.DeadLetterConfig; dead != nil && value(dead.Arn) != "" {
+	if dead := in.DeadLetterConfig; dead != nil && wire.Value(dead.Arn) != "" {
 		if t.DeadLetter, err = d.o.Place.Parse(*dead.Arn); err != nil || t.DeadLetter.Kind != event.Queue {
 			return t, invalid("The dead letter queue of target %s is not valid: name a queue of this node.", t.ID)
 		}
@@ -181,7 +182,7 @@ func (d *Door) readTarget(in *Target) (t bus.Target, err error) {
 
 func (d *Door) showTarget(t bus.Target) Target {
 	out := Target{
-		Id: new(t.ID), Arn: new(d.o.Place.Target(t.To)), Input: some(t.Input), InputPath: some(t.InputPath), RoleArn: some(t.Role),
+		Id: new(t.ID), Arn: new(d.o.Place.Target(t.To)), Input: wire.Some(t.Input), InputPath: wire.Some(t.InputPath), RoleArn: wire.Some(t.Role),
 	}
 	if t.Template != "" {
 		out.InputTransformer = &InputTransformer{InputTemplate: new(t.Template), InputPathsMap: t.Paths}
@@ -190,7 +191,7 @@ func (d *Door) showTarget(t bus.Target) Target {
 		out.SqsParameters = &SqsParameters{MessageGroupId: new(t.Group)}
 	}
 	if t.Retries != nil || t.MaxAge != 0 {
-		out.RetryPolicy = &RetryPolicy{MaximumEventAgeInSeconds: some(int32(t.MaxAge / time.Second))}
+		out.RetryPolicy = &RetryPolicy{MaximumEventAgeInSeconds: wire.Some(int32(t.MaxAge / time.Second))}
 		if t.Retries != nil {
 			out.RetryPolicy.MaximumRetryAttempts = new(int32(*t.Retries))
 		}
@@ -203,7 +204,7 @@ func (d *Door) showTarget(t bus.Target) Target {
 
 // ListTargetsByRule lists a rule's targets by id.
 func (d *Door) ListTargetsByRule(_ context.Context, in *ListTargetsByRuleInput) (*ListTargetsByRuleOutput, error) {
-	r, err := d.o.Buses.Rule(d.busName(in.EventBusName), value(in.Rule))
+	r, err := d.o.Buses.Rule(d.busName(in.EventBusName), wire.Value(in.Rule))
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -221,14 +222,14 @@ func (d *Door) ListTargetsByRule(_ context.Context, in *ListTargetsByRuleInput) 
 
 // RemoveTargets removes targets of a rule.
 func (d *Door) RemoveTargets(ctx context.Context, in *RemoveTargetsInput) (*RemoveTargetsOutput, error) {
-	missing, err := d.o.Buses.RemoveTargets(ctx, d.busName(in.EventBusName), value(in.Rule), in.Ids)
+	missing, err := d.o.Buses.RemoveTargets(ctx, d.busName(in.EventBusName), wire.Value(in.Rule), in.Ids)
 	if err != nil {
 		return nil, fail(err)
 	}
 	out := &RemoveTargetsOutput{FailedEntryCount: new(int32(len(missing))), FailedEntries: []RemoveTargetsResultEntry{}}
 	for _, id := range missing {
 		out.FailedEntries = append(out.FailedEntries, RemoveTargetsResultEntry{
-			TargetId: new(id), ErrorCode: new(CodeResourceNotFound), ErrorMessage: new("Rule " + value(in.Rule) + " does not have the target."),
+			TargetId: new(id), ErrorCode: new(CodeResourceNotFound), ErrorMessage: new("Rule " + wire.Value(in.Rule) + " does not have the target."),
 		})
 	}
 	return out, nil
@@ -236,7 +237,7 @@ func (d *Door) RemoveTargets(ctx context.Context, in *RemoveTargetsInput) (*Remo
 
 // tagged reads the ARN of a bus or rule, and returns its tags and how they change.
 func (d *Door) tagged(s *string) (tags map[string]string, change func(context.Context, func(map[string]string)) error, err error) {
-	resource, _ := d.o.Place.CutResource(value(s), "events")
+	resource, _ := d.o.Place.CutResource(wire.Value(s), "events")
 	if name, ok := strings.CutPrefix(resource, "event-bus/"); ok {
 		b, err := d.o.Buses.Get(name)
 		if err != nil {
@@ -248,7 +249,7 @@ func (d *Door) tagged(s *string) (tags map[string]string, change func(context.Co
 	}
 	path, ok := strings.CutPrefix(resource, "rule/")
 	if !ok {
-		return nil, nil, invalid("%s is not the ARN of an event bus or a rule.", value(s))
+		return nil, nil, invalid("%s is not the ARN of an event bus or a rule.", wire.Value(s))
 	}
 	busName, name, named := strings.Cut(path, "/")
 	if !named {

@@ -28,7 +28,7 @@ func (d *Door) CreateAlias(ctx context.Context, in *CreateAliasInput) (*CreateAl
 	if err != nil {
 		return nil, err
 	}
-	a := function.Alias{Name: *in.Name, Version: *in.FunctionVersion, Description: value(in.Description)}
+	a := function.Alias{Name: *in.Name, Version: *in.FunctionVersion, Description: wire.Value(in.Description)}
 	if in.RoutingConfig != nil {
 		if a.Routing, err = routing(in.RoutingConfig); err != nil {
 			return nil, err
@@ -61,7 +61,7 @@ func (d *Door) UpdateAlias(ctx context.Context, in *UpdateAliasInput) (*UpdateAl
 	if err != nil {
 		return nil, err
 	}
-	c := function.AliasChange{Version: in.FunctionVersion, Description: in.Description, Revision: value(in.RevisionId)}
+	c := function.AliasChange{Version: in.FunctionVersion, Description: in.Description, Revision: wire.Value(in.RevisionId)}
 	if in.RoutingConfig != nil {
 		rt, err := routing(in.RoutingConfig)
 		if err != nil {
@@ -112,7 +112,7 @@ func (d *Door) ListAliases(_ context.Context, in *ListAliasesInput) (*ListAliase
 	if err != nil {
 		return nil, err
 	}
-	page, more, err := d.o.Functions.Aliases(t.name, value(in.FunctionVersion), after, size)
+	page, more, err := d.o.Functions.Aliases(t.name, wire.Value(in.FunctionVersion), after, size)
 	if err != nil {
 		return nil, d.fail(t, err)
 	}
@@ -141,7 +141,7 @@ func (d *Door) aliasTarget(name, alias, version *string, versionRequired bool) (
 		return target{}, err
 	}
 	t, err := d.unqualified(name)
-	t.qualifier = value(alias)
+	t.qualifier = wire.Value(alias)
 	t.arn = d.arn(t.name, t.qualifier)
 	return t, err
 }

@@ -40,12 +40,12 @@ func (d *Door) eventInvoke(t target, maxAge, retries *int32, to *DestinationConf
 	}
 	var err error
 	if to.OnSuccess != nil {
-		if e.onSuccess, err = d.destination(t, value(to.OnSuccess.Destination)); err != nil {
+		if e.onSuccess, err = d.destination(t, wire.Value(to.OnSuccess.Destination)); err != nil {
 			return e, err
 		}
 	}
 	if to.OnFailure != nil {
-		e.onFailure, err = d.destination(t, value(to.OnFailure.Destination))
+		e.onFailure, err = d.destination(t, wire.Value(to.OnFailure.Destination))
 	}
 	return e, err
 }
@@ -217,8 +217,8 @@ func (d *Door) eventInvokeConfig(name, qualifier string, s function.AsyncSetting
 	if s.Retries != nil {
 		c.MaximumRetryAttempts = new(int32(*s.Retries))
 	}
-	c.DestinationConfig.OnSuccess.Destination = some(d.place().Target(s.OnSuccess))
-	c.DestinationConfig.OnFailure.Destination = some(d.place().Target(s.OnFailure))
+	c.DestinationConfig.OnSuccess.Destination = wire.Some(d.place().Target(s.OnSuccess))
+	c.DestinationConfig.OnFailure.Destination = wire.Some(d.place().Target(s.OnFailure))
 	return c
 }
 

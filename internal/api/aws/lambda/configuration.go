@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/function"
 )
 
@@ -18,10 +19,10 @@ const timeLayout = "2006-01-02T15:04:05.000+0000"
 func (d *Door) configuration(v *function.Version, qualifier string) *FunctionConfiguration {
 	c := d.listed(v, qualifier)
 	c.State = string(v.State)
-	c.StateReason = some(v.StateReason)
+	c.StateReason = wire.Some(v.StateReason)
 	c.StateReasonCode = reasonCode(v.StateReasonCode)
 	c.LastUpdateStatus = string(v.Update)
-	c.LastUpdateStatusReason = some(v.UpdateReason)
+	c.LastUpdateStatusReason = wire.Some(v.UpdateReason)
 	c.LastUpdateStatusReasonCode = reasonCode(v.UpdateReasonCode)
 	c.RuntimeVersionConfig = d.runtimeVersion(v)
 	return c

@@ -107,7 +107,7 @@ type target struct {
 // may give beside the name.
 func (d *Door) target(name, qualifier *string) (target, error) {
 	var c constraints
-	f, ok := arn.Parse(value(name))
+	f, ok := arn.Parse(wire.Value(name))
 	switch {
 	case name == nil:
 		c.null("functionName")
@@ -116,7 +116,7 @@ func (d *Door) target(name, qualifier *string) (target, error) {
 	case len(f.Name) > function.MaxNameLength:
 		c.longest("functionName", *name, function.MaxNameLength)
 	}
-	q := value(qualifier)
+	q := wire.Value(qualifier)
 	if qualifier != nil && !arn.ValidQualifier(q) {
 		c.pattern("qualifier", q, arn.QualifierPattern)
 	}
@@ -152,22 +152,4 @@ func (d *Door) unqualified(name *string) (target, error) {
 
 func (d *Door) arn(name, qualifier string) string {
 	return arn.Function{Region: d.o.Region, Account: d.o.Account, Name: name, Qualifier: qualifier}.String()
-}
-
-// value returns what p points to, or the zero value.
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}
-
-// some returns a pointer to v, or nil for the zero value.
-func some[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
 }

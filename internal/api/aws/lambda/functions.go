@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/function"
 )
 
@@ -37,7 +38,7 @@ func (d *Door) CreateFunction(ctx context.Context, in *CreateFunctionInput) (*Cr
 		Tracing: defaultTracing, Architecture: d.o.Functions.Limits().Architectures[0],
 	}
 	s.apply(&c)
-	v, err := d.o.Functions.Create(ctx, function.New{Name: t.name, Config: c, Package: zip, Tags: in.Tags, Publish: value(in.Publish)}, false)
+	v, err := d.o.Functions.Create(ctx, function.New{Name: t.name, Config: c, Package: zip, Tags: in.Tags, Publish: wire.Value(in.Publish)}, false)
 	if err != nil {
 		return nil, d.failRuntime(t, in.Runtime, err)
 	}
@@ -61,7 +62,7 @@ func checkCreate(in *CreateFunctionInput) error {
 	switch {
 	case in.PackageType == PackageTypeImage:
 		return invalid("PackageType Image is not supported: send a zip archive as ZipFile.")
-	case value(in.CodeSigningConfigArn) != "":
+	case wire.Value(in.CodeSigningConfigArn) != "":
 		return invalid("CodeSigningConfigArn is not supported.")
 	case in.TenancyConfig != nil:
 		return invalid("TenancyConfig is not supported.")
@@ -85,7 +86,7 @@ func createSettings(in *CreateFunctionInput) settings {
 func codeSource(c *FunctionCode) source {
 	return source{
 		zip: c.ZipFile, bucket: c.S3Bucket, key: c.S3Key, objectVersion: c.S3ObjectVersion,
-		image: value(c.ImageUri), encryptionKey: value(c.SourceKMSKeyArn), storedAs: c.S3ObjectStorageMode,
+		image: wire.Value(c.ImageUri), encryptionKey: wire.Value(c.SourceKMSKeyArn), storedAs: c.S3ObjectStorageMode,
 	}
 }
 
@@ -198,12 +199,12 @@ func (d *Door) UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInp
 	}
 	zip, err := source{
 		zip: in.ZipFile, bucket: in.S3Bucket, key: in.S3Key, objectVersion: in.S3ObjectVersion,
-		image: value(in.ImageUri), encryptionKey: value(in.SourceKMSKeyArn), storedAs: in.S3ObjectStorageMode,
+		image: wire.Value(in.ImageUri), encryptionKey: wire.Value(in.SourceKMSKeyArn), storedAs: in.S3ObjectStorageMode,
 	}.bytes(ctx, d.o.Objects)
 	if err != nil {
 		return nil, err
 	}
-	change := function.CodeChange{Package: zip, Revision: value(in.RevisionId), Dry: value(in.DryRun), Publish: value(in.Publish)}
+	change := function.CodeChange{Package: zip, Revision: wire.Value(in.RevisionId), Dry: wire.Value(in.DryRun), Publish: wire.Value(in.Publish)}
 	if len(in.Architectures) > 0 {
 		change.Architecture = goarch(in.Architectures[0])
 	}
@@ -238,7 +239,7 @@ func (d *Door) UpdateFunctionConfiguration(ctx context.Context, in *UpdateFuncti
 	if err := s.readDeadLetter(d.place()); err != nil {
 		return nil, err
 	}
-	v, err := d.o.Functions.UpdateConfig(ctx, t.name, value(in.RevisionId), s.apply)
+	v, err := d.o.Functions.UpdateConfig(ctx, t.name, wire.Value(in.RevisionId), s.apply)
 	if err != nil {
 		return nil, d.failRuntime(t, in.Runtime, err)
 	}
@@ -271,9 +272,9 @@ func checkTags(tags map[string]string) error {
 
 // taggable reads the ARN of a function that has tags.
 func (d *Door) taggable(resource *string) (target, error) {
-	if !strings.HasPrefix(value(resource), "arn:") {
+	if !strings.HasPrefix(wire.Value(resource), "arn:") {
 		var c constraints
-		c.pattern("resource", value(resource), `arn:(aws[a-zA-Z-]*):lambda:...:function:[a-zA-Z0-9-_]+`)
+		c.pattern("resource", wire.Value(resource), `arn:(aws[a-zA-Z-]*):lambda:...:function:[a-zA-Z0-9-_]+`)
 		return target{}, c.err()
 	}
 	t, err := d.target(resource, nil)

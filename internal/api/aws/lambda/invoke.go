@@ -48,7 +48,7 @@ func (d *Door) Invoke(ctx context.Context, in *InvokeInput) (*InvokeOutput, erro
 	}
 	out := &InvokeOutput{
 		Payload: res.Payload, ExecutedVersion: new(res.Version),
-		FunctionError: some(res.FunctionError), StatusCode: new(int32(http.StatusOK)),
+		FunctionError: wire.Some(res.FunctionError), StatusCode: new(int32(http.StatusOK)),
 	}
 	if r.Tail {
 		out.LogResult = new(base64.StdEncoding.EncodeToString(res.LogTail))
@@ -117,7 +117,7 @@ func jsonFault(b []byte) string {
 }
 
 func readClientContext(header *string) (string, error) {
-	if value(header) == "" {
+	if wire.Value(header) == "" {
 		return "", nil
 	}
 	if len(*header) > maxClientContext {

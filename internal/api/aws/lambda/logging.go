@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"regexp"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/function"
 )
 
@@ -22,7 +23,7 @@ func (s *settings) checkLogging(c *constraints) {
 		ApplicationLogLevelTrace, ApplicationLogLevelDebug, ApplicationLogLevelInfo,
 		ApplicationLogLevelWarn, ApplicationLogLevelError, ApplicationLogLevelFatal)
 	c.oneOf("loggingConfig.systemLogLevel", l.SystemLogLevel, SystemLogLevelDebug, SystemLogLevelInfo, SystemLogLevelWarn)
-	if g := value(l.LogGroup); l.LogGroup != nil {
+	if g := wire.Value(l.LogGroup); l.LogGroup != nil {
 		if len(g) > maxLogGroup {
 			c.longest("loggingConfig.logGroup", g, maxLogGroup)
 		} else if !logGroupForm.MatchString(g) {

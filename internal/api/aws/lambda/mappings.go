@@ -46,14 +46,14 @@ func (d *Door) CreateEventSourceMapping(ctx context.Context, in *CreateEventSour
 		elsewhere{"SourceAccessConfigurations", len(in.SourceAccessConfigurations) > 0},
 		elsewhere{"Topics", len(in.Topics) > 0}, elsewhere{"Queues", len(in.Queues) > 0},
 		elsewhere{"StartingPosition", in.StartingPosition != ""}, elsewhere{"StartingPositionTimestamp", in.StartingPositionTimestamp != nil},
-		elsewhere{"BisectBatchOnFunctionError", value(in.BisectBatchOnFunctionError)},
+		elsewhere{"BisectBatchOnFunctionError", wire.Value(in.BisectBatchOnFunctionError)},
 		elsewhere{"DestinationConfig", in.DestinationConfig != nil},
 		elsewhere{"MaximumRecordAgeInSeconds", in.MaximumRecordAgeInSeconds != nil},
 		elsewhere{"MaximumRetryAttempts", in.MaximumRetryAttempts != nil},
 		elsewhere{"ParallelizationFactor", in.ParallelizationFactor != nil},
 		elsewhere{"TumblingWindowInSeconds", in.TumblingWindowInSeconds != nil},
 		elsewhere{"ProvisionedPollerConfig", in.ProvisionedPollerConfig != nil},
-		elsewhere{"KMSKeyArn", value(in.KMSKeyArn) != ""},
+		elsewhere{"KMSKeyArn", wire.Value(in.KMSKeyArn) != ""},
 	)
 	if err != nil {
 		return nil, err
@@ -80,9 +80,9 @@ func (d *Door) CreateEventSourceMapping(ctx context.Context, in *CreateEventSour
 
 // source reads the ARN of an event source.
 func (d *Door) source(s *string) (event.Target, error) {
-	q, ok := arn.ParseQueue(value(s))
+	q, ok := arn.ParseQueue(wire.Value(s))
 	switch {
-	case value(s) == "":
+	case wire.Value(s) == "":
 		return event.Target{}, invalid("EventSourceArn is required.")
 	case !ok:
 		return event.Target{}, invalid("Unrecognized event source: %.200s. This node reads SQS queues only.", *s)
@@ -121,20 +121,20 @@ func (c mappingChange) apply(s *trigger.Settings) {
 	if c.filters != nil {
 		s.Filters = nil
 		for _, f := range c.filters.Filters {
-			s.Filters = append(s.Filters, value(f.Pattern))
+			s.Filters = append(s.Filters, wire.Value(f.Pattern))
 		}
 	}
 	if c.respond {
 		s.Partial = len(c.responses) > 0
 	}
 	if c.scaling != nil {
-		s.Concurrency = int(value(c.scaling.MaximumConcurrency))
+		s.Concurrency = int(wire.Value(c.scaling.MaximumConcurrency))
 	}
 }
 
 // GetEventSourceMapping shows a mapping.
 func (d *Door) GetEventSourceMapping(_ context.Context, in *GetEventSourceMappingInput) (*GetEventSourceMappingOutput, error) {
-	m, err := d.o.Triggers.Get(value(in.UUID))
+	m, err := d.o.Triggers.Get(wire.Value(in.UUID))
 	if err != nil {
 		return nil, d.failMapping(target{}, m, err)
 	}
@@ -153,7 +153,7 @@ func (d *Door) ListEventSourceMappings(_ context.Context, in *ListEventSourceMap
 			return nil, err
 		}
 	}
-	after := value(in.Marker)
+	after := wire.Value(in.Marker)
 	ms := d.o.Triggers.List(func(m *trigger.Mapping) bool {
 		return m.ID > after &&
 			(in.EventSourceArn == nil || d.sourceARN(m.Source) == *in.EventSourceArn) &&
@@ -184,14 +184,14 @@ func (d *Door) UpdateEventSourceMapping(ctx context.Context, in *UpdateEventSour
 		elsewhere{"DocumentDBEventSourceConfig", in.DocumentDBEventSourceConfig != nil},
 		elsewhere{"SelfManagedKafkaEventSourceConfig", in.SelfManagedKafkaEventSourceConfig != nil},
 		elsewhere{"SourceAccessConfigurations", len(in.SourceAccessConfigurations) > 0},
-		elsewhere{"BisectBatchOnFunctionError", value(in.BisectBatchOnFunctionError)},
+		elsewhere{"BisectBatchOnFunctionError", wire.Value(in.BisectBatchOnFunctionError)},
 		elsewhere{"DestinationConfig", in.DestinationConfig != nil},
 		elsewhere{"MaximumRecordAgeInSeconds", in.MaximumRecordAgeInSeconds != nil},
 		elsewhere{"MaximumRetryAttempts", in.MaximumRetryAttempts != nil},
 		elsewhere{"ParallelizationFactor", in.ParallelizationFactor != nil},
 		elsewhere{"TumblingWindowInSeconds", in.TumblingWindowInSeconds != nil},
 		elsewhere{"ProvisionedPollerConfig", in.ProvisionedPollerConfig != nil},
-		elsewhere{"KMSKeyArn", value(in.KMSKeyArn) != ""},
+		elsewhere{"KMSKeyArn", wire.Value(in.KMSKeyArn) != ""},
 	)
 	if err != nil {
 		return nil, err
@@ -206,7 +206,7 @@ func (d *Door) UpdateEventSourceMapping(ctx context.Context, in *UpdateEventSour
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	m, err := d.o.Triggers.Update(ctx, value(in.UUID), func(m *trigger.Mapping) {
+	m, err := d.o.Triggers.Update(ctx, wire.Value(in.UUID), func(m *trigger.Mapping) {
 		c.apply(&m.Settings)
 		if t.name != "" {
 			m.Function = event.Target{Kind: event.Function, Name: t.name, Qualifier: t.qualifier}
@@ -223,7 +223,7 @@ func (d *Door) UpdateEventSourceMapping(ctx context.Context, in *UpdateEventSour
 
 // DeleteEventSourceMapping removes a mapping.
 func (d *Door) DeleteEventSourceMapping(ctx context.Context, in *DeleteEventSourceMappingInput) (*DeleteEventSourceMappingOutput, error) {
-	m, err := d.o.Triggers.Delete(ctx, value(in.UUID))
+	m, err := d.o.Triggers.Delete(ctx, wire.Value(in.UUID))
 	if err != nil {
 		return nil, d.failMapping(target{}, m, err)
 	}
@@ -246,7 +246,7 @@ func (d *Door) mapping(m trigger.Mapping) *EventSourceMappingConfiguration {
 		MaximumBatchingWindowInSeconds: new(int32(m.Window / time.Second)),
 		FunctionResponseTypes:          []string{},
 		LastModified:                   new(m.Modified),
-		LastProcessingResult:           some(m.Result),
+		LastProcessingResult:           wire.Some(m.Result),
 		State:                          new(strings.ToUpper(state[:1]) + state[1:]),
 		StateTransitionReason:          new(userAction),
 	}

@@ -3,6 +3,8 @@ package lambda
 import (
 	"encoding/base64"
 	"strconv"
+
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 )
 
 const (
@@ -35,7 +37,7 @@ func marker(last string) *string {
 // readMarker returns the name of the entry after which a list goes on. valid
 // says whether it can be one.
 func readMarker(marker *string, valid func(string) bool) (string, error) {
-	if value(marker) == "" {
+	if wire.Value(marker) == "" {
 		return "", nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(*marker)

@@ -43,7 +43,7 @@ func (d *Door) AddPermission(ctx context.Context, in *AddPermissionInput) (*AddP
 		return nil, err
 	}
 	var c constraints
-	if id := value(in.StatementId); !statementRE.MatchString(id) {
+	if id := wire.Value(in.StatementId); !statementRE.MatchString(id) {
 		c.pattern("statementId", id, statementPattern)
 	}
 	if in.Action == nil {
@@ -57,7 +57,7 @@ func (d *Door) AddPermission(ctx context.Context, in *AddPermissionInput) (*AddP
 		return nil, err
 	}
 	s := d.statement(t, in)
-	err = d.changePolicy(ctx, t, value(in.RevisionId), func(list []Statement) ([]Statement, error) {
+	err = d.changePolicy(ctx, t, wire.Value(in.RevisionId), func(list []Statement) ([]Statement, error) {
 		if slices.ContainsFunc(list, func(o Statement) bool { return o.Sid == s.Sid }) {
 			return nil, wire.Errorf(CodeResourceConflict, "The statement id (%s) provided already exists. Please provide a new statement id, or remove the existing statement.", s.Sid)
 		}
@@ -86,8 +86,8 @@ func (d *Door) existing(name, qualifier *string) (target, error) {
 }
 
 func (d *Door) statement(t target, in *AddPermissionInput) Statement {
-	s := Statement{Sid: value(in.StatementId), Effect: "Allow", Action: value(in.Action), Resource: t.arn}
-	switch p := value(in.Principal); {
+	s := Statement{Sid: wire.Value(in.StatementId), Effect: "Allow", Action: wire.Value(in.Action), Resource: t.arn}
+	switch p := wire.Value(in.Principal); {
 	case p == "*":
 		s.Principal = "*"
 	case strings.HasSuffix(p, ".amazonaws.com"):
@@ -107,12 +107,12 @@ func (d *Door) statement(t target, in *AddPermissionInput) Statement {
 		}
 		s.Condition[op][key] = v
 	}
-	condition("ArnLike", "AWS:SourceArn", value(in.SourceArn))
-	condition("StringEquals", "AWS:SourceAccount", value(in.SourceAccount))
-	condition("StringEquals", "aws:PrincipalOrgID", value(in.PrincipalOrgID))
-	condition("StringEquals", "lambda:EventSourceToken", value(in.EventSourceToken))
+	condition("ArnLike", "AWS:SourceArn", wire.Value(in.SourceArn))
+	condition("StringEquals", "AWS:SourceAccount", wire.Value(in.SourceAccount))
+	condition("StringEquals", "aws:PrincipalOrgID", wire.Value(in.PrincipalOrgID))
+	condition("StringEquals", "lambda:EventSourceToken", wire.Value(in.EventSourceToken))
 	condition("StringEquals", "lambda:FunctionUrlAuthType", in.FunctionUrlAuthType)
-	if value(in.InvokedViaFunctionUrl) {
+	if wire.Value(in.InvokedViaFunctionUrl) {
 		condition("Bool", "lambda:InvokedViaFunctionUrl", "true")
 	}
 	return s
@@ -151,10 +151,10 @@ func (d *Door) RemovePermission(ctx context.Context, in *RemovePermissionInput) 
 	if err != nil {
 		return nil, err
 	}
-	err = d.changePolicy(ctx, t, value(in.RevisionId), func(list []Statement) ([]Statement, error) {
-		i := slices.IndexFunc(list, func(s Statement) bool { return s.Sid == value(in.StatementId) })
+	err = d.changePolicy(ctx, t, wire.Value(in.RevisionId), func(list []Statement) ([]Statement, error) {
+		i := slices.IndexFunc(list, func(s Statement) bool { return s.Sid == wire.Value(in.StatementId) })
 		if i < 0 {
-			return nil, wire.Errorf(CodeResourceNotFound, "Statement %s is not found in resource policy.", value(in.StatementId))
+			return nil, wire.Errorf(CodeResourceNotFound, "Statement %s is not found in resource policy.", wire.Value(in.StatementId))
 		}
 		return slices.Delete(list, i, i+1), nil
 	})

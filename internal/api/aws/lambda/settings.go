@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/function"
@@ -87,7 +88,7 @@ func (s *settings) check(name string) error {
 
 // readDeadLetter reads where asynchronous calls go that failed.
 func (s *settings) readDeadLetter(place arn.Place) (err error) {
-	if s.deadLetter == nil || value(s.deadLetter.TargetArn) == "" {
+	if s.deadLetter == nil || wire.Value(s.deadLetter.TargetArn) == "" {
 		return nil
 	}
 	if s.deadTarget, err = place.Parse(*s.deadLetter.TargetArn); err != nil {
@@ -110,7 +111,7 @@ func (s *settings) checkSupported(name string) error {
 		{s.durable != nil, "DurableConfig is not supported yet"},
 		{len(s.fileSystems) > 0, "FileSystemConfigs is not supported"},
 		{s.image != nil, "ImageConfig is not supported: functions are deployed as zip archives"},
-		{value(s.key) != "", "KMSKeyArn is not supported: environment variables are kept with the node's own data"},
+		{wire.Value(s.key) != "", "KMSKeyArn is not supported: environment variables are kept with the node's own data"},
 		{len(s.layers) > 0, "Layers is not supported yet: put the layer's files into the zip archive"},
 		{s.vpc != nil && len(s.vpc.SubnetIds)+len(s.vpc.SecurityGroupIds) > 0, "VpcConfig is not supported: functions reach the network through the node"},
 	} {
@@ -160,7 +161,7 @@ func (s *settings) apply(c *function.Config) {
 		c.Timeout = time.Duration(*s.timeout) * time.Second
 	}
 	if s.ephemeral != nil {
-		c.TmpMB = int(value(s.ephemeral.Size))
+		c.TmpMB = int(wire.Value(s.ephemeral.Size))
 	}
 	if s.environment != nil {
 		c.Env = s.environment.Variables
@@ -245,12 +246,12 @@ func (s source) bytes(ctx context.Context, objects Objects) ([]byte, error) {
 	switch {
 	case len(s.zip) > 0:
 		return nil, invalid("Please do not provide other FunctionCode parameters when providing a ZipFile.")
-	case value(s.bucket) == "" || value(s.key) == "":
+	case wire.Value(s.bucket) == "" || wire.Value(s.key) == "":
 		return nil, invalid("Please provide a source for function code: S3Bucket and S3Key go together.")
 	case objects == nil:
 		return nil, invalid("This node has no object storage: send the zip archive as ZipFile.")
 	}
-	zip, err := objects.ReadObject(ctx, *s.bucket, *s.key, value(s.objectVersion), maxObject)
+	zip, err := objects.ReadObject(ctx, *s.bucket, *s.key, wire.Value(s.objectVersion), maxObject)
 	if e := errs.Of(err); err != nil && e.Kind != errs.Unavailable {
 		return nil, invalid("Error occurred while GetObject. S3 Error Code: %s. S3 Error Message: %s", cmp.Or(e.Reason, "InternalError"), e.Message)
 	}

@@ -50,7 +50,7 @@ func checkURL(auth, mode string, cors *Cors) error {
 	c.oneOf("authType", auth, FunctionUrlAuthTypeNone, FunctionUrlAuthTypeAwsIam)
 	c.oneOf("invokeMode", mode, InvokeModeBuffered, InvokeModeResponseStream)
 	if cors != nil {
-		if n := value(cors.MaxAge); n < 0 || n > maxURLAge {
+		if n := wire.Value(cors.MaxAge); n < 0 || n > maxURLAge {
 			c.add("cors.maxAge", strconv.Itoa(int(n)), "Member must have value between 0 and "+strconv.Itoa(maxURLAge))
 		}
 		for _, m := range cors.AllowMethods {
@@ -156,7 +156,7 @@ func (d *Door) ListFunctionUrlConfigs(_ context.Context, in *ListFunctionUrlConf
 	if _, err := d.o.Functions.Get(t.name, ""); err != nil {
 		return nil, d.fail(t, err)
 	}
-	after, err := base64.RawURLEncoding.DecodeString(value(in.Marker))
+	after, err := base64.RawURLEncoding.DecodeString(wire.Value(in.Marker))
 	if err != nil {
 		return nil, invalid("Invalid marker: pass the NextMarker of the page before.")
 	}
@@ -170,7 +170,7 @@ func (d *Door) ListFunctionUrlConfigs(_ context.Context, in *ListFunctionUrlConf
 			continue
 		}
 		if len(out.FunctionUrlConfigs) == size {
-			last := value(out.FunctionUrlConfigs[size-1].FunctionArn)
+			last := wire.Value(out.FunctionUrlConfigs[size-1].FunctionArn)
 			out.NextMarker = new(base64.RawURLEncoding.EncodeToString([]byte(strings.TrimPrefix(strings.TrimPrefix(last, d.arn(t.name, "")), ":"))))
 			break
 		}
@@ -211,7 +211,7 @@ func readCORS(c *Cors) *endpoint.CORS {
 	}
 	return &endpoint.CORS{
 		Origins: c.AllowOrigins, Methods: c.AllowMethods, Headers: c.AllowHeaders, Expose: c.ExposeHeaders,
-		Credentials: value(c.AllowCredentials), MaxAge: time.Duration(value(c.MaxAge)) * time.Second,
+		Credentials: wire.Value(c.AllowCredentials), MaxAge: time.Duration(wire.Value(c.MaxAge)) * time.Second,
 	}
 }
 
@@ -221,6 +221,6 @@ func showCORS(c *endpoint.CORS) *Cors {
 	}
 	return &Cors{
 		AllowOrigins: c.Origins, AllowMethods: c.Methods, AllowHeaders: c.Headers, ExposeHeaders: c.Expose,
-		AllowCredentials: some(c.Credentials), MaxAge: some(int32(c.MaxAge / time.Second)),
+		AllowCredentials: wire.Some(c.Credentials), MaxAge: wire.Some(int32(c.MaxAge / time.Second)),
 	}
 }

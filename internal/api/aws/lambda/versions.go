@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/function"
 )
 
@@ -21,10 +22,10 @@ func (d *Door) PublishVersion(ctx context.Context, in *PublishVersionInput) (*Pu
 		return nil, errPublishTo()
 	}
 	v, err := d.o.Functions.Publish(ctx, t.name, function.Publication{
-		Description: in.Description, Revision: value(in.RevisionId), CodeSHA256: codeSum(value(in.CodeSha256)),
+		Description: in.Description, Revision: wire.Value(in.RevisionId), CodeSHA256: codeSum(wire.Value(in.CodeSha256)),
 	})
 	if err != nil {
-		return nil, d.failPublish(t, value(in.CodeSha256), err)
+		return nil, d.failPublish(t, wire.Value(in.CodeSha256), err)
 	}
 	return d.configuration(v, v.Version), nil
 }

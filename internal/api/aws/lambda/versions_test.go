@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 )
@@ -342,7 +343,7 @@ func TestProvisionedConcurrency(t *testing.T) {
 	} {
 		r.capacity.ready = map[string]sandbox.Readiness{"1": tc.ready}
 		got, err := r.GetProvisionedConcurrencyConfig(t.Context(), &GetProvisionedConcurrencyConfigInput{FunctionName: new("f:live"), Qualifier: new("live")})
-		if err != nil || got.Status != tc.status || value(got.StatusReason) != tc.reason ||
+		if err != nil || got.Status != tc.status || wire.Value(got.StatusReason) != tc.reason ||
 			*got.AllocatedProvisionedConcurrentExecutions != tc.allocated || *got.AvailableProvisionedConcurrentExecutions != tc.available {
 			t.Errorf("%+v: %+v, %v", tc.ready, got, err)
 		}

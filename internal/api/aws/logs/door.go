@@ -113,9 +113,9 @@ func (d *Door) groups() (map[string]*group, error) {
 
 // find returns the group that a request names, by its name or by its ARN.
 func (d *Door) find(name, identifier *string) (*group, error) {
-	want := value(name)
+	want := wire.Value(name)
 	if want == "" {
-		want = value(identifier)
+		want = wire.Value(identifier)
 	}
 	if want == "" {
 		return nil, invalid("1 validation error detected: Value null at 'logGroupName' failed to satisfy constraint: Member must not be null")
@@ -169,22 +169,4 @@ func fail(err error) error {
 		return &wire.Error{Code: CodeServiceUnavailable, Message: err.Error(), Status: 503, Err: err}
 	}
 	return err
-}
-
-// value returns what p points to, or the zero value.
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}
-
-// some returns a pointer to v, or nil for the zero value.
-func some[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
 }

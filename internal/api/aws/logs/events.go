@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/logs"
 )
 
@@ -109,7 +110,7 @@ func (d *Door) FilterLogEvents(ctx context.Context, in *FilterLogEventsInput) (*
 	if limit < 1 || limit > maxPage {
 		return nil, invalid("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must be between 1 and %d", limit, maxPage)
 	}
-	pattern, err := ParsePattern(value(in.FilterPattern))
+	pattern, err := ParsePattern(wire.Value(in.FilterPattern))
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func (d *Door) FilterLogEvents(ctx context.Context, in *FilterLogEventsInput) (*
 	wanted := func(e *logs.Entry) bool {
 		name := streamOf(e)
 		return (len(in.LogStreamNames) == 0 || slices.Contains(in.LogStreamNames, name)) &&
-			strings.HasPrefix(name, value(in.LogStreamNamePrefix)) && pattern.Match(e.Text)
+			strings.HasPrefix(name, wire.Value(in.LogStreamNamePrefix)) && pattern.Match(e.Text)
 	}
 	var list []found
 	taken := map[string]int{} // by log
@@ -170,7 +171,7 @@ func (d *Door) GetLogEvents(ctx context.Context, in *GetLogEventsInput) (*GetLog
 		return nil, invalid("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must be between 1 and %d", limit, maxPage)
 	}
 	way, from := "b", place{time: 1 << 62}
-	if value(in.StartFromHead) {
+	if wire.Value(in.StartFromHead) {
 		way, from = "f", place{order: -1}
 	}
 	if in.NextToken != nil {
@@ -181,7 +182,7 @@ func (d *Door) GetLogEvents(ctx context.Context, in *GetLogEventsInput) (*GetLog
 	exists := false
 	var list []found
 	err = d.search(ctx, g, stretch(in.StartTime, in.EndTime, false), func(e *found) bool {
-		if streamOf(&e.Entry) != value(in.LogStreamName) {
+		if streamOf(&e.Entry) != wire.Value(in.LogStreamName) {
 			return true
 		}
 		exists = true
@@ -195,7 +196,7 @@ func (d *Door) GetLogEvents(ctx context.Context, in *GetLogEventsInput) (*GetLog
 		return nil, fail(err)
 	}
 	if !exists {
-		if err := d.known(ctx, g, value(in.LogStreamName)); err != nil {
+		if err := d.known(ctx, g, wire.Value(in.LogStreamName)); err != nil {
 			return nil, fail(err)
 		}
 	}

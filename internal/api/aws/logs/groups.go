@@ -13,11 +13,11 @@ import (
 
 // CreateLogGroup makes a group that clients can put lines into.
 func (d *Door) CreateLogGroup(_ context.Context, in *CreateLogGroupInput) (*CreateLogGroupOutput, error) {
-	name := value(in.LogGroupName)
+	name := wire.Value(in.LogGroupName)
 	if !groupForm.MatchString(name) {
 		return nil, invalid(`1 validation error detected: Value '%.100s' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+`, name)
 	}
-	if value(in.KmsKeyId) != "" {
+	if wire.Value(in.KmsKeyId) != "" {
 		return nil, invalid("KmsKeyId is not supported: logs are kept with the node's own data.")
 	}
 	all, err := d.groups()
@@ -66,7 +66,7 @@ func (d *Door) DescribeLogGroups(_ context.Context, in *DescribeLogGroupsInput) 
 	if err != nil {
 		return nil, fail(err)
 	}
-	limit := int(value(in.Limit))
+	limit := int(wire.Value(in.Limit))
 	if in.Limit == nil {
 		limit = 50
 	}
@@ -75,11 +75,11 @@ func (d *Door) DescribeLogGroups(_ context.Context, in *DescribeLogGroupsInput) 
 	}
 	out := &DescribeLogGroupsOutput{LogGroups: []LogGroup{}}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		listed := strings.HasPrefix(name, value(in.LogGroupNamePrefix)) && strings.Contains(strings.ToLower(name), strings.ToLower(value(in.LogGroupNamePattern)))
+		listed := strings.HasPrefix(name, wire.Value(in.LogGroupNamePrefix)) && strings.Contains(strings.ToLower(name), strings.ToLower(wire.Value(in.LogGroupNamePattern)))
 		if len(in.LogGroupIdentifiers) > 0 && !slices.ContainsFunc(in.LogGroupIdentifiers, func(id string) bool { return strings.TrimPrefix(id, d.prefix()) == name }) {
 			listed = false
 		}
-		if !listed || name <= value(in.NextToken) {
+		if !listed || name <= wire.Value(in.NextToken) {
 			continue
 		}
 		if len(out.LogGroups) == limit {
@@ -121,7 +121,7 @@ var retentions = []int32{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 54
 
 // PutRetentionPolicy sets how long a group's lines are kept.
 func (d *Door) PutRetentionPolicy(_ context.Context, in *PutRetentionPolicyInput) (*PutRetentionPolicyOutput, error) {
-	days := value(in.RetentionInDays)
+	days := wire.Value(in.RetentionInDays)
 	if !slices.Contains(retentions, days) {
 		return nil, invalid("Valid values for retentionInDays are: %v", retentions)
 	}

@@ -21,7 +21,7 @@ const (
 
 // StartLiveTail sends the events of groups as they are written.
 func (d *Door) StartLiveTail(ctx context.Context, in *StartLiveTailInput) (*StartLiveTailOutput, error) {
-	pattern, err := ParsePattern(value(in.LogEventFilterPattern))
+	pattern, err := ParsePattern(wire.Value(in.LogEventFilterPattern))
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (d *Door) StartLiveTail(ctx context.Context, in *StartLiveTailInput) (*Star
 		return named && pattern.Match(e.Text)
 	}}
 	start := &LiveTailSessionStart{
-		RequestId: some(wire.RequestID(ctx)), SessionId: new(uuid.NewString()), LogGroupIdentifiers: in.LogGroupIdentifiers,
+		RequestId: wire.Some(wire.RequestID(ctx)), SessionId: new(uuid.NewString()), LogGroupIdentifiers: in.LogGroupIdentifiers,
 		LogStreamNames: in.LogStreamNames, LogStreamNamePrefixes: in.LogStreamNamePrefixes, LogEventFilterPattern: in.LogEventFilterPattern,
 	}
 	return &StartLiveTailOutput{ResponseStream: func(w *wire.EventWriter) error {

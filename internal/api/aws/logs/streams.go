@@ -75,7 +75,7 @@ func (d *Door) DescribeLogStreams(ctx context.Context, in *DescribeLogStreamsInp
 	if err != nil {
 		return nil, fail(err)
 	}
-	limit := int(value(in.Limit))
+	limit := int(wire.Value(in.Limit))
 	if in.Limit == nil {
 		limit = 50
 	}
@@ -86,17 +86,17 @@ func (d *Door) DescribeLogStreams(ctx context.Context, in *DescribeLogStreamsInp
 	if byTime && in.LogStreamNamePrefix != nil {
 		return nil, invalid("Cannot order by LastEventTime with a logStreamNamePrefix.")
 	}
-	list, err := d.streams(ctx, g, value(in.LogStreamNamePrefix))
+	list, err := d.streams(ctx, g, wire.Value(in.LogStreamNamePrefix))
 	if err != nil {
 		return nil, fail(err)
 	}
 	if byTime {
 		slices.SortStableFunc(list, func(a, b stream) int { return a.last.Compare(b.last) })
 	}
-	if value(in.Descending) {
+	if wire.Value(in.Descending) {
 		slices.Reverse(list)
 	}
-	if token := value(in.NextToken); token != "" {
+	if token := wire.Value(in.NextToken); token != "" {
 		i := slices.IndexFunc(list, func(s stream) bool { return s.name == token })
 		list = list[i+1:]
 	}
@@ -121,7 +121,7 @@ func (d *Door) DescribeLogStreams(ctx context.Context, in *DescribeLogStreamsInp
 
 // CreateLogStream makes a stream that clients can put lines into.
 func (d *Door) CreateLogStream(_ context.Context, in *CreateLogStreamInput) (*CreateLogStreamOutput, error) {
-	name := value(in.LogStreamName)
+	name := wire.Value(in.LogStreamName)
 	if name == "" || len(name) > 512 || strings.ContainsAny(name, ":*") {
 		return nil, invalid(`1 validation error detected: Value '%.100s' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*`, name)
 	}
@@ -152,10 +152,10 @@ func (d *Door) DeleteLogStream(_ context.Context, in *DeleteLogStreamInput) (*De
 		return nil, fail(err)
 	}
 	return &DeleteLogStreamOutput{}, fail(d.o.Store.Change(g.own, func(s *logs.Settings) error {
-		if _, there := s.Streams[value(in.LogStreamName)]; !there {
+		if _, there := s.Streams[wire.Value(in.LogStreamName)]; !there {
 			return noStream()
 		}
-		delete(s.Streams, value(in.LogStreamName))
+		delete(s.Streams, wire.Value(in.LogStreamName))
 		return nil
 	}))
 }
@@ -175,7 +175,7 @@ func (d *Door) PutLogEvents(_ context.Context, in *PutLogEventsInput) (*PutLogEv
 	if err != nil {
 		return nil, fail(err)
 	}
-	name := value(in.LogStreamName)
+	name := wire.Value(in.LogStreamName)
 	info, _, err := d.o.Store.Get(g.own)
 	if err != nil {
 		return nil, fail(err)
@@ -191,11 +191,11 @@ func (d *Door) PutLogEvents(_ context.Context, in *PutLogEventsInput) (*PutLogEv
 	var rejected RejectedLogEventsInfo
 	var entries []logs.Entry
 	for i, e := range in.LogEvents {
-		at := time.UnixMilli(value(e.Timestamp))
+		at := time.UnixMilli(wire.Value(e.Timestamp))
 		switch {
-		case len(value(e.Message)) > maxEvent:
+		case len(wire.Value(e.Message)) > maxEvent:
 			return nil, invalid("Log event too large: %d bytes exceeds limit of %d", len(*e.Message), maxEvent)
-		case i > 0 && value(e.Timestamp) < value(in.LogEvents[i-1].Timestamp):
+		case i > 0 && wire.Value(e.Timestamp) < wire.Value(in.LogEvents[i-1].Timestamp):
 			return nil, invalid("Log events in a single PutLogEvents request must be in chronological order.")
 		case at.Before(now.Add(-oldest)):
 			rejected.TooOldLogEventEndIndex = new(int32(i + 1))
@@ -204,7 +204,7 @@ func (d *Door) PutLogEvents(_ context.Context, in *PutLogEventsInput) (*PutLogEv
 				rejected.TooNewLogEventStartIndex = new(int32(i))
 			}
 		default:
-			entries = append(entries, logs.Entry{Time: at, Instance: name, Stream: logs.Output, Text: value(e.Message)})
+			entries = append(entries, logs.Entry{Time: at, Instance: name, Stream: logs.Output, Text: wire.Value(e.Message)})
 		}
 	}
 	if rejected.TooOldLogEventEndIndex != nil || rejected.TooNewLogEventStartIndex != nil {

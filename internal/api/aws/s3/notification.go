@@ -76,7 +76,7 @@ func invalid(format string, args ...any) *wire.Error {
 
 // exists returns the bucket's name, or the error for one that does not exist.
 func (d *Door) exists(name, owner *string) (string, error) {
-	if !d.o.Store.Exists(value(name)) {
+	if !d.o.Store.Exists(wire.Value(name)) {
 		return "", &wire.Error{Code: "NoSuchBucket", Status: http.StatusNotFound, Message: "The specified bucket does not exist"}
 	}
 	if owner != nil && *owner != d.o.Account {
@@ -146,7 +146,7 @@ func (d *Door) PutBucketNotificationConfiguration(ctx context.Context, in *PutBu
 	if err != nil {
 		return nil, err
 	}
-	if !value(in.SkipDestinationValidation) {
+	if !wire.Value(in.SkipDestinationValidation) {
 		if err := d.reachable(ctx, rules); err != nil {
 			return nil, err
 		}
@@ -168,7 +168,7 @@ func (d *Door) PutBucketNotificationConfiguration(ctx context.Context, in *PutBu
 // rules reads a configuration.
 func (d *Door) rules(c *NotificationConfiguration) (rules []bucket.Rule, err error) {
 	add := func(id *string, events []string, filter *NotificationConfigurationFilter, t event.Target) error {
-		r := bucket.Rule{ID: value(id), Target: t}
+		r := bucket.Rule{ID: wire.Value(id), Target: t}
 		if r.ID == "" {
 			r.ID = uuid.NewString()
 		}
@@ -186,7 +186,7 @@ func (d *Door) rules(c *NotificationConfiguration) (rules []bucket.Rule, err err
 		return nil
 	}
 	for _, f := range c.LambdaFunctionConfigurations {
-		t, err := d.function(value(f.LambdaFunctionArn))
+		t, err := d.function(wire.Value(f.LambdaFunctionArn))
 		if err == nil {
 			err = add(f.Id, f.Events, f.Filter, t)
 		}
@@ -195,7 +195,7 @@ func (d *Door) rules(c *NotificationConfiguration) (rules []bucket.Rule, err err
 		}
 	}
 	for _, q := range c.QueueConfigurations {
-		t, err := d.queue(value(q.QueueArn))
+		t, err := d.queue(wire.Value(q.QueueArn))
 		if err == nil {
 			err = add(q.Id, q.Events, q.Filter, t)
 		}
@@ -237,14 +237,14 @@ func readFilter(f *NotificationConfigurationFilter) (prefix, suffix string, err 
 			return "", "", invalid("filter rule name must be either prefix or suffix")
 		case seen[name]:
 			return "", "", invalid("Cannot specify more than one %s rule in a filter.", name)
-		case len(value(rule.Value)) > 1024:
+		case len(wire.Value(rule.Value)) > 1024:
 			return "", "", invalid("Size of filter rule value cannot exceed 1024 bytes in UTF-8 representation")
 		}
 		seen[name] = true
 		if name == FilterRuleNamePrefix {
-			prefix = value(rule.Value)
+			prefix = wire.Value(rule.Value)
 		} else {
-			suffix = value(rule.Value)
+			suffix = wire.Value(rule.Value)
 		}
 	}
 	return prefix, suffix, nil

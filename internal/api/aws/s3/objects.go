@@ -11,6 +11,7 @@ import (
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/event"
 )
@@ -36,7 +37,7 @@ func (s *Store) ReadObject(ctx context.Context, bucket, key, version string, lim
 			return
 		}
 		defer out.Body.Close()
-		if value(out.ContentLength) > limit {
+		if wire.Value(out.ContentLength) > limit {
 			err = errs.Newf(errs.TooLarge, "The object has %d bytes, more than the %d allowed", *out.ContentLength, limit).WithReason("EntityTooLarge")
 			return
 		}

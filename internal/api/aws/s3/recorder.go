@@ -17,6 +17,7 @@ import (
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/bucket"
 )
 
@@ -43,7 +44,7 @@ func (b *recorder) turn(name, key string) *sync.Mutex {
 
 // PutObject implements backend.Backend.
 func (b *recorder) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	name, key := value(in.Bucket), value(in.Key)
+	name, key := wire.Value(in.Bucket), wire.Value(in.Key)
 	turn := b.turn(name, key)
 	held := false
 	take := func() { turn.Lock(); held = true }
@@ -72,12 +73,12 @@ func (b *recorder) PutObject(ctx context.Context, in s3response.PutObjectInput) 
 	if request(ctx).method == fasthttp.MethodPost {
 		e = bucket.Post
 	}
-	return out, b.record(ctx, bucket.Change{Event: e, Bucket: name, Key: key, Size: value(out.Size), ETag: out.ETag, Version: out.VersionID})
+	return out, b.record(ctx, bucket.Change{Event: e, Bucket: name, Key: key, Size: wire.Value(out.Size), ETag: out.ETag, Version: out.VersionID})
 }
 
 // CopyObject implements backend.Backend.
 func (b *recorder) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
-	name, key := value(in.Bucket), value(in.Key)
+	name, key := wire.Value(in.Bucket), wire.Value(in.Key)
 	turn := b.turn(name, key)
 	turn.Lock()
 	defer turn.Unlock()
@@ -88,9 +89,9 @@ func (b *recorder) CopyObject(ctx context.Context, in s3response.CopyObjectInput
 	if err := b.store.syncObject(name, key); err != nil {
 		return out, b.fail(err)
 	}
-	c := bucket.Change{Event: bucket.Copy, Bucket: name, Key: key, Size: b.store.size(name, key), Version: value(out.VersionId)}
+	c := bucket.Change{Event: bucket.Copy, Bucket: name, Key: key, Size: b.store.size(name, key), Version: wire.Value(out.VersionId)}
 	if out.CopyObjectResult != nil {
-		c.ETag = value(out.CopyObjectResult.ETag)
+		c.ETag = wire.Value(out.CopyObjectResult.ETag)
 	}
 	return out, b.record(ctx, c)
 }
@@ -102,7 +103,7 @@ func (b *recorder) UploadPart(ctx context.Context, in *sdk.UploadPartInput) (*sd
 
 // CompleteMultipartUpload implements backend.Backend.
 func (b *recorder) CompleteMultipartUpload(ctx context.Context, in *sdk.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
-	name, key := value(in.Bucket), value(in.Key)
+	name, key := wire.Value(in.Bucket), wire.Value(in.Key)
 	turn := b.turn(name, key)
 	turn.Lock()
 	defer turn.Unlock()
@@ -114,17 +115,17 @@ func (b *recorder) CompleteMultipartUpload(ctx context.Context, in *sdk.Complete
 		return out, version, b.fail(err)
 	}
 	return out, version, b.record(ctx, bucket.Change{
-		Event: bucket.Completed, Bucket: name, Key: key, Size: b.store.size(name, key), ETag: value(out.ETag), Version: version,
+		Event: bucket.Completed, Bucket: name, Key: key, Size: b.store.size(name, key), ETag: wire.Value(out.ETag), Version: version,
 	})
 }
 
 // DeleteObject implements backend.Backend.
 func (b *recorder) DeleteObject(ctx context.Context, in *sdk.DeleteObjectInput) (*sdk.DeleteObjectOutput, error) {
-	name, key := value(in.Bucket), value(in.Key)
+	name, key := wire.Value(in.Bucket), wire.Value(in.Key)
 	turn := b.turn(name, key)
 	turn.Lock()
 	defer turn.Unlock()
-	there := value(in.VersionId) != "" || b.store.present(name, key)
+	there := wire.Value(in.VersionId) != "" || b.store.present(name, key)
 	out, err := b.Backend.DeleteObject(ctx, in)
 	if err != nil || !there {
 		return out, err
@@ -132,9 +133,9 @@ func (b *recorder) DeleteObject(ctx context.Context, in *sdk.DeleteObjectInput) 
 	if err := b.store.syncObject(name, key); err != nil {
 		return out, b.fail(err)
 	}
-	c := bucket.Change{Event: bucket.Deleted, Bucket: name, Key: key, Version: value(in.VersionId)}
-	if value(in.VersionId) == "" && value(out.DeleteMarker) {
-		c.Event, c.Version = bucket.Marked, value(out.VersionId)
+	c := bucket.Change{Event: bucket.Deleted, Bucket: name, Key: key, Version: wire.Value(in.VersionId)}
+	if wire.Value(in.VersionId) == "" && wire.Value(out.DeleteMarker) {
+		c.Event, c.Version = bucket.Marked, wire.Value(out.VersionId)
 	}
 	return out, b.record(ctx, c)
 }
@@ -152,7 +153,7 @@ func (b *recorder) DeleteObjects(ctx context.Context, in *sdk.DeleteObjectsInput
 			continue
 		}
 		d := types.DeletedObject{Key: o.Key, DeleteMarker: out.DeleteMarker, VersionId: o.VersionId}
-		if value(out.DeleteMarker) {
+		if wire.Value(out.DeleteMarker) {
 			d.DeleteMarkerVersionId = out.VersionId
 		}
 		res.Deleted = append(res.Deleted, d)
@@ -163,8 +164,8 @@ func (b *recorder) DeleteObjects(ctx context.Context, in *sdk.DeleteObjectsInput
 // CreateBucket implements backend.Backend. What was configured for an earlier bucket
 // of the name is gone: a node that died at its deletion may have left it.
 func (b *recorder) CreateBucket(ctx context.Context, in *sdk.CreateBucketInput, acl []byte) error {
-	if b.changes.Wants(value(in.Bucket)) && !b.store.Exists(value(in.Bucket)) {
-		if err := b.changes.Forget(ctx, value(in.Bucket)); err != nil {
+	if b.changes.Wants(wire.Value(in.Bucket)) && !b.store.Exists(wire.Value(in.Bucket)) {
+		if err := b.changes.Forget(ctx, wire.Value(in.Bucket)); err != nil {
 			return b.fail(err)
 		}
 	}
@@ -225,13 +226,4 @@ func request(ctx context.Context) origin {
 		method: string(r.Method()), id: text("request-id"), host: text("host-id"),
 		source: string(r.Request.Header.Peek(headerSource)), key: string(r.Request.Header.Peek(headerKey)),
 	}
-}
-
-// value returns what p points to, or the zero value.
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
 }

@@ -69,7 +69,7 @@ func fail(err error) error {
 
 // group returns the name of a group; none is the default one.
 func group(name *string) string {
-	if value(name) == "" {
+	if wire.Value(name) == "" {
 		return schedule.Default
 	}
 	return *name
@@ -98,27 +98,9 @@ func page[T any](list []T, key func(T) string, limit *int32, token *string) ([]T
 	return part, next, nil
 }
 
-// value returns what p points to, or the zero value.
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}
-
-// some returns a pointer to v, or nil for the zero value.
-func some[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
 // CreateScheduleGroup makes a group.
 func (d *Door) CreateScheduleGroup(ctx context.Context, in *CreateScheduleGroupInput) (*CreateScheduleGroupOutput, error) {
-	g, err := d.o.Schedules.CreateGroup(ctx, schedule.Group{Name: value(in.Name), Tags: tagMap(in.Tags)})
+	g, err := d.o.Schedules.CreateGroup(ctx, schedule.Group{Name: wire.Value(in.Name), Tags: tagMap(in.Tags)})
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -127,7 +109,7 @@ func (d *Door) CreateScheduleGroup(ctx context.Context, in *CreateScheduleGroupI
 
 // GetScheduleGroup shows a group.
 func (d *Door) GetScheduleGroup(_ context.Context, in *GetScheduleGroupInput) (*GetScheduleGroupOutput, error) {
-	g, err := d.o.Schedules.Group(value(in.Name))
+	g, err := d.o.Schedules.Group(wire.Value(in.Name))
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -138,7 +120,7 @@ func (d *Door) GetScheduleGroup(_ context.Context, in *GetScheduleGroupInput) (*
 
 // ListScheduleGroups lists the groups by name.
 func (d *Door) ListScheduleGroups(_ context.Context, in *ListScheduleGroupsInput) (*ListScheduleGroupsOutput, error) {
-	list, next, err := page(d.o.Schedules.Groups(value(in.NamePrefix)), func(g *schedule.Group) string { return g.Name }, in.MaxResults, in.NextToken)
+	list, next, err := page(d.o.Schedules.Groups(wire.Value(in.NamePrefix)), func(g *schedule.Group) string { return g.Name }, in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
@@ -153,23 +135,23 @@ func (d *Door) ListScheduleGroups(_ context.Context, in *ListScheduleGroupsInput
 
 // DeleteScheduleGroup removes a group with its schedules.
 func (d *Door) DeleteScheduleGroup(ctx context.Context, in *DeleteScheduleGroupInput) (*DeleteScheduleGroupOutput, error) {
-	return &DeleteScheduleGroupOutput{}, fail(d.o.Schedules.DeleteGroup(ctx, value(in.Name)))
+	return &DeleteScheduleGroupOutput{}, fail(d.o.Schedules.DeleteGroup(ctx, wire.Value(in.Name)))
 }
 
 func tagMap(tags []Tag) map[string]string {
 	m := map[string]string{}
 	for _, t := range tags {
-		m[value(t.Key)] = value(t.Value)
+		m[wire.Value(t.Key)] = wire.Value(t.Value)
 	}
 	return m
 }
 
 // taggedGroup reads the ARN of a group.
 func (d *Door) taggedGroup(s *string) (*schedule.Group, error) {
-	resource, _ := d.o.Place.CutResource(value(s), "scheduler")
+	resource, _ := d.o.Place.CutResource(wire.Value(s), "scheduler")
 	name, ok := strings.CutPrefix(resource, "schedule-group/")
 	if !ok {
-		return nil, invalid("%s is not the ARN of a schedule group.", value(s))
+		return nil, invalid("%s is not the ARN of a schedule group.", wire.Value(s))
 	}
 	g, err := d.o.Schedules.Group(name)
 	return g, fail(err)

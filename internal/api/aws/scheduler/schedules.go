@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/event"
 	"github.com/mayfly-dev/mayfly/internal/schedule"
@@ -59,8 +60,8 @@ func failWrite(t *schedule.Schedule, err error) error {
 // read checks what only the API has rules for.
 func (d *Door) read(in *CreateScheduleInput) (t schedule.Schedule, err error) {
 	t = schedule.Schedule{
-		Group: group(in.GroupName), Name: value(in.Name), Description: value(in.Description), Expression: value(in.ScheduleExpression),
-		Zone: value(in.ScheduleExpressionTimezone), Start: value(in.StartDate), End: value(in.EndDate),
+		Group: group(in.GroupName), Name: wire.Value(in.Name), Description: wire.Value(in.Description), Expression: wire.Value(in.ScheduleExpression),
+		Zone: wire.Value(in.ScheduleExpressionTimezone), Start: wire.Value(in.StartDate), End: wire.Value(in.EndDate),
 		Disabled: in.State == ScheduleStateDisabled, Delete: in.ActionAfterCompletion == ActionAfterCompletionDelete,
 	}
 	switch {
@@ -101,22 +102,22 @@ func (d *Door) readTarget(in *Target) (t schedule.Target, err error) {
 	if in.EcsParameters != nil || in.KinesisParameters != nil || in.SageMakerPipelineParameters != nil {
 		return t, invalid("This target is not supported: targets are functions, queues and event buses.")
 	}
-	t = schedule.Target{Input: value(in.Input), Role: value(in.RoleArn)}
-	if t.To, err = d.o.Place.Parse(value(in.Arn)); err != nil {
+	t = schedule.Target{Input: wire.Value(in.Input), Role: wire.Value(in.RoleArn)}
+	if t.To, err = d.o.Place.Parse(wire.Value(in.Arn)); err != nil {
 		return t, invalid("Provided Arn is not in correct format: %s", err)
 	}
 	switch p := in.EventBridgeParameters; {
 	case t.To.Kind == event.Bucket:
 		return t, invalid("This target is not supported: targets are functions, queues and event buses.")
-	case t.To.Kind == event.Bus && (p == nil || value(p.Source) == "" || value(p.DetailType) == ""):
+	case t.To.Kind == event.Bus && (p == nil || wire.Value(p.Source) == "" || wire.Value(p.DetailType) == ""):
 		return t, invalid("EventBridgeParameters with DetailType and Source are required for an event bus.")
 	case t.To.Kind == event.Bus && t.Input == "":
 		return t, invalid("Input is required for an event bus: it is the event's detail.")
 	case p != nil:
-		t.Source, t.DetailType = value(p.Source), value(p.DetailType)
+		t.Source, t.DetailType = wire.Value(p.Source), wire.Value(p.DetailType)
 	}
 	if in.SqsParameters != nil {
-		t.Group = value(in.SqsParameters.MessageGroupId)
+		t.Group = wire.Value(in.SqsParameters.MessageGroupId)
 	}
 	if p := in.RetryPolicy; p != nil {
 		if n := p.MaximumRetryAttempts; n != nil {
@@ -132,7 +133,7 @@ func (d *Door) readTarget(in *Target) (t schedule.Target, err error) {
 			t.MaxAge = time.Duration(*n) * time.Second
 		}
 	}
-	if dead := in.DeadLetterConfig; dead != nil && value(dead.Arn) != "" {
+	if dead := in.DeadLetterConfig; dead != nil && wire.Value(dead.Arn) != "" {
 		if t.DeadLetter, err = d.o.Place.Parse(*dead.Arn); err != nil || t.DeadLetter.Kind != event.Queue {
 			return t, invalid("The DeadLetterConfig is not valid: name a queue of this node.")
 		}
@@ -142,13 +143,13 @@ func (d *Door) readTarget(in *Target) (t schedule.Target, err error) {
 
 // GetSchedule shows a schedule.
 func (d *Door) GetSchedule(_ context.Context, in *GetScheduleInput) (*GetScheduleOutput, error) {
-	t, err := d.o.Schedules.Get(group(in.GroupName), value(in.Name))
+	t, err := d.o.Schedules.Get(group(in.GroupName), wire.Value(in.Name))
 	if err != nil {
 		return nil, fail(err)
 	}
 	out := &GetScheduleOutput{
-		Arn: new(d.words.Schedule(t.Group, t.Name)), GroupName: new(t.Group), Name: new(t.Name), Description: some(t.Description),
-		ScheduleExpression: new(t.Expression), ScheduleExpressionTimezone: some(t.Zone), StartDate: some(t.Start), EndDate: some(t.End),
+		Arn: new(d.words.Schedule(t.Group, t.Name)), GroupName: new(t.Group), Name: new(t.Name), Description: wire.Some(t.Description),
+		ScheduleExpression: new(t.Expression), ScheduleExpressionTimezone: wire.Some(t.Zone), StartDate: wire.Some(t.Start), EndDate: wire.Some(t.End),
 		State: state(t), CreationDate: new(t.Created), LastModificationDate: new(t.Modified),
 		ActionAfterCompletion: ActionAfterCompletionNone, FlexibleTimeWindow: &FlexibleTimeWindow{Mode: FlexibleTimeWindowModeOff},
 		Target: d.showTarget(t.Target),
@@ -167,7 +168,7 @@ func (d *Door) GetSchedule(_ context.Context, in *GetScheduleInput) (*GetSchedul
 
 func (d *Door) showTarget(t schedule.Target) *Target {
 	out := &Target{
-		Arn: new(d.o.Place.Target(t.To)), RoleArn: some(t.Role), Input: some(t.Input),
+		Arn: new(d.o.Place.Target(t.To)), RoleArn: wire.Some(t.Role), Input: wire.Some(t.Input),
 		RetryPolicy: &RetryPolicy{MaximumEventAgeInSeconds: new(int32(maxAge)), MaximumRetryAttempts: new(int32(maxRetries))},
 	}
 	if t.MaxAge != 0 {
@@ -197,13 +198,13 @@ func state(t *schedule.Schedule) string {
 
 // ListSchedules lists schedules by group and name.
 func (d *Door) ListSchedules(_ context.Context, in *ListSchedulesInput) (*ListSchedulesOutput, error) {
-	if g := value(in.GroupName); g != "" {
+	if g := wire.Value(in.GroupName); g != "" {
 		if _, err := d.o.Schedules.Group(g); err != nil {
 			return nil, fail(err)
 		}
 	}
 	var all []*schedule.Schedule
-	for _, t := range d.o.Schedules.List(value(in.GroupName), value(in.NamePrefix)) {
+	for _, t := range d.o.Schedules.List(wire.Value(in.GroupName), wire.Value(in.NamePrefix)) {
 		if in.State == "" || in.State == state(t) {
 			all = append(all, t)
 		}
@@ -224,5 +225,5 @@ func (d *Door) ListSchedules(_ context.Context, in *ListSchedulesInput) (*ListSc
 
 // DeleteSchedule removes a schedule.
 func (d *Door) DeleteSchedule(ctx context.Context, in *DeleteScheduleInput) (*DeleteScheduleOutput, error) {
-	return &DeleteScheduleOutput{}, fail(d.o.Schedules.Delete(ctx, group(in.GroupName), value(in.Name)))
+	return &DeleteScheduleOutput{}, fail(d.o.Schedules.Delete(ctx, group(in.GroupName), wire.Value(in.Name)))
 }

@@ -91,12 +91,3 @@ func (d *Door) queueOf(s string) (name string, ok bool) {
 	q, ok := arn.ParseQueue(s)
 	return q.Name, ok && q.Region == d.o.Region && q.Account == d.o.Account
 }
-
-// value returns what p points to, or the zero value.
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}

@@ -13,7 +13,7 @@ const maxTasks = 10
 
 // source reads the ARN of a queue that must exist.
 func (d *Door) source(arn *string, parameter string) (string, error) {
-	if value(arn) == "" {
+	if wire.Value(arn) == "" {
 		return "", missing(parameter)
 	}
 	name, ok := d.queueOf(*arn)
@@ -34,12 +34,12 @@ func (d *Door) StartMessageMoveTask(ctx context.Context, in *StartMessageMoveTas
 		return nil, err
 	}
 	to := ""
-	if value(in.DestinationArn) != "" {
+	if wire.Value(in.DestinationArn) != "" {
 		if to, err = d.source(in.DestinationArn, "DestinationArn"); err != nil {
 			return nil, err
 		}
 	}
-	rate := int(value(in.MaxNumberOfMessagesPerSecond))
+	rate := int(wire.Value(in.MaxNumberOfMessagesPerSecond))
 	if in.MaxNumberOfMessagesPerSecond != nil && (rate < 1 || rate > queue.MaxMoveRate) {
 		return nil, outOf(rate, "MaxNumberOfMessagesPerSecond", 1, queue.MaxMoveRate)
 	}
@@ -52,7 +52,7 @@ func (d *Door) StartMessageMoveTask(ctx context.Context, in *StartMessageMoveTas
 
 // CancelMessageMoveTask ends a move; what was moved stays moved.
 func (d *Door) CancelMessageMoveTask(_ context.Context, in *CancelMessageMoveTaskInput) (*CancelMessageMoveTaskOutput, error) {
-	if value(in.TaskHandle) == "" {
+	if wire.Value(in.TaskHandle) == "" {
 		return nil, missing("TaskHandle")
 	}
 	m, err := d.o.Queues.CancelMove(*in.TaskHandle)

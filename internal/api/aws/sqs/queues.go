@@ -13,7 +13,7 @@ import (
 
 // CreateQueue makes a queue, or finds one that has the attributes given.
 func (d *Door) CreateQueue(ctx context.Context, in *CreateQueueInput) (*CreateQueueOutput, error) {
-	name := value(in.QueueName)
+	name := wire.Value(in.QueueName)
 	if name == "" {
 		return nil, missing("QueueName")
 	}
@@ -55,11 +55,11 @@ func (d *Door) DeleteQueue(ctx context.Context, in *DeleteQueueInput) (*DeleteQu
 
 // GetQueueUrl returns a queue's URL.
 func (d *Door) GetQueueUrl(ctx context.Context, in *GetQueueUrlInput) (*GetQueueUrlOutput, error) {
-	name := value(in.QueueName)
+	name := wire.Value(in.QueueName)
 	if name == "" {
 		return nil, missing("QueueName")
 	}
-	if owner := value(in.QueueOwnerAWSAccountId); owner != "" && owner != d.o.Account {
+	if owner := wire.Value(in.QueueOwnerAWSAccountId); owner != "" && owner != d.o.Account {
 		return nil, noQueue()
 	}
 	if _, err := d.o.Queues.Get(name); err != nil {
@@ -108,7 +108,7 @@ func page(names []string, most *int32, token *string) ([]string, *string, error)
 			return nil, nil, outOf(n, "MaxResults", 1, maxPage)
 		}
 	}
-	if t := value(token); t != "" {
+	if t := wire.Value(token); t != "" {
 		after, err := base64.RawURLEncoding.DecodeString(t)
 		if err != nil {
 			return nil, nil, invalid("Invalid or expired next token.")
@@ -137,7 +137,7 @@ func (d *Door) urls(ctx context.Context, names []string) []string {
 
 // ListQueues lists queues by name.
 func (d *Door) ListQueues(ctx context.Context, in *ListQueuesInput) (*ListQueuesOutput, error) {
-	names, next, err := page(d.o.Queues.Names(value(in.QueueNamePrefix)), in.MaxResults, in.NextToken)
+	names, next, err := page(d.o.Queues.Names(wire.Value(in.QueueNamePrefix)), in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func (d *Door) received(name string, v *queue.Delivery, system, wanted []string)
 		}
 		m.MessageAttributes[key] = av
 	}
-	m.MD5OfMessageAttributes = some(DigestOfAttributes(shown))
+	m.MD5OfMessageAttributes = wire.Some(DigestOfAttributes(shown))
 	return m
 }
 
@@ -149,7 +149,7 @@ func (d *Door) DeleteMessage(ctx context.Context, in *DeleteMessageInput) (*Dele
 	if err != nil {
 		return nil, err
 	}
-	if value(in.ReceiptHandle) == "" {
+	if wire.Value(in.ReceiptHandle) == "" {
 		return nil, missing("ReceiptHandle")
 	}
 	failed, err := d.o.Queues.Delete(ctx, name, *in.ReceiptHandle)
@@ -182,7 +182,7 @@ func (d *Door) DeleteMessageBatch(ctx context.Context, in *DeleteMessageBatchInp
 	}
 	ids, handles := make([]*string, len(in.Entries)), make([]string, len(in.Entries))
 	for i, e := range in.Entries {
-		ids[i], handles[i] = e.Id, value(e.ReceiptHandle)
+		ids[i], handles[i] = e.Id, wire.Value(e.ReceiptHandle)
 	}
 	if err := checkBatch("DeleteMessageBatchRequestEntry", ids); err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func (d *Door) ChangeMessageVisibility(ctx context.Context, in *ChangeMessageVis
 		return nil, err
 	}
 	switch {
-	case value(in.ReceiptHandle) == "":
+	case wire.Value(in.ReceiptHandle) == "":
 		return nil, missing("ReceiptHandle")
 	case in.VisibilityTimeout == nil:
 		return nil, missing("VisibilityTimeout")
@@ -234,7 +234,7 @@ func (d *Door) ChangeMessageVisibilityBatch(ctx context.Context, in *ChangeMessa
 	}
 	ids, hides := make([]*string, len(in.Entries)), make([]queue.Hide, len(in.Entries))
 	for i, e := range in.Entries {
-		ids[i], hides[i] = e.Id, queue.Hide{Handle: value(e.ReceiptHandle), For: time.Duration(value(e.VisibilityTimeout)) * time.Second}
+		ids[i], hides[i] = e.Id, queue.Hide{Handle: wire.Value(e.ReceiptHandle), For: time.Duration(wire.Value(e.VisibilityTimeout)) * time.Second}
 	}
 	if err := checkBatch("ChangeMessageVisibilityBatchRequestEntry", ids); err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ func (d *Door) SendMessage(ctx context.Context, in *SendMessageInput) (*SendMess
 	}
 	return &SendMessageOutput{
 		MessageId: &sent[0].ID, MD5OfMessageBody: new(DigestOfBody(m.Body)),
-		MD5OfMessageAttributes: some(DigestOfAttributes(m.Attributes)), MD5OfMessageSystemAttributes: systemDigest(m),
+		MD5OfMessageAttributes: wire.Some(DigestOfAttributes(m.Attributes)), MD5OfMessageSystemAttributes: systemDigest(m),
 		SequenceNumber: sequence(name, sent[0]),
 	}, nil
 }
@@ -80,9 +80,9 @@ func (d *Door) SendMessageBatch(ctx context.Context, in *SendMessageBatchInput) 
 	ids, size := make([]*string, len(in.Entries)), 0
 	for i, e := range in.Entries {
 		ids[i] = e.Id
-		size += len(value(e.MessageBody))
+		size += len(wire.Value(e.MessageBody))
 		for k, a := range e.MessageAttributes {
-			size += len(k) + len(value(a.DataType)) + len(value(a.StringValue)) + len(a.BinaryValue)
+			size += len(k) + len(wire.Value(a.DataType)) + len(wire.Value(a.StringValue)) + len(a.BinaryValue)
 		}
 	}
 	if err := checkBatch("SendMessageBatchRequestEntry", ids); err != nil {
@@ -113,7 +113,7 @@ func (d *Door) SendMessageBatch(ctx context.Context, in *SendMessageBatchInput) 
 		}
 		out.Successful = append(out.Successful, SendMessageBatchResultEntry{
 			Id: of[i], MessageId: &sent[i].ID, MD5OfMessageBody: new(DigestOfBody(ms[i].Body)),
-			MD5OfMessageAttributes: some(DigestOfAttributes(ms[i].Attributes)), MD5OfMessageSystemAttributes: systemDigest(ms[i]),
+			MD5OfMessageAttributes: wire.Some(DigestOfAttributes(ms[i].Attributes)), MD5OfMessageSystemAttributes: systemDigest(ms[i]),
 			SequenceNumber: sequence(name, s),
 		})
 	}
@@ -132,7 +132,7 @@ func checkBatch(what string, ids []*string) error {
 	}
 	var seen []string
 	for i, id := range ids {
-		switch v := value(id); {
+		switch v := wire.Value(id); {
 		case v == "":
 			return missing(what + "." + strconv.Itoa(i+1) + ".Id")
 		case !entryID.MatchString(v):
@@ -148,7 +148,7 @@ func checkBatch(what string, ids []*string) error {
 
 // message checks what a client sends and makes a message of it.
 func (d *Door) message(ctx context.Context, o outgoing) (queue.Message, error) {
-	m := queue.Message{Body: value(o.body), Group: value(o.group), Dedup: value(o.dedup), Sender: d.o.Account}
+	m := queue.Message{Body: wire.Value(o.body), Group: wire.Value(o.group), Dedup: wire.Value(o.dedup), Sender: d.o.Account}
 	if m.Body == "" {
 		return m, missing("MessageBody")
 	}
@@ -174,10 +174,10 @@ func (d *Door) message(ctx context.Context, o outgoing) (queue.Message, error) {
 		return m, err
 	}
 	for name, a := range o.system {
-		if name != MessageSystemAttributeNameForSendsAWSTraceHeader || value(a.DataType) != typeString {
+		if name != MessageSystemAttributeNameForSendsAWSTraceHeader || wire.Value(a.DataType) != typeString {
 			return m, invalid("Message system attribute name '%.100s' is invalid.", name)
 		}
-		m.TraceID = value(a.StringValue)
+		m.TraceID = wire.Value(a.StringValue)
 	}
 	// Functions send the header on that they were called with.
 	if r := wire.HTTPRequest(ctx); r != nil {
@@ -223,7 +223,7 @@ func readAttributes(as map[string]MessageAttributeValue) (map[string]queue.Attri
 		if !attributeName.MatchString(name) || strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, "..") || strings.HasPrefix(lower, "aws.") || strings.HasPrefix(lower, "amazon.") {
 			return nil, invalid("Message (user) attribute name '%.256s' is invalid.", name)
 		}
-		kind, _, _ := strings.Cut(value(a.DataType), ".")
+		kind, _, _ := strings.Cut(wire.Value(a.DataType), ".")
 		var data []byte
 		switch kind {
 		case typeString, typeNumber:
@@ -242,7 +242,7 @@ func readAttributes(as map[string]MessageAttributeValue) (map[string]queue.Attri
 			return nil, invalid("The type of message (user) attribute '%s' is invalid. You must use only the following supported type prefixes: Binary, Number, String.", name)
 		}
 		if len(data) == 0 {
-			return nil, invalid("Message (user) attribute '%s' must contain a non-empty value of type '%s'.", name, value(a.DataType))
+			return nil, invalid("Message (user) attribute '%s' must contain a non-empty value of type '%s'.", name, wire.Value(a.DataType))
 		}
 		out[name] = queue.Attribute{Type: *a.DataType, Data: data}
 	}
