@@ -6,6 +6,7 @@
 //	make bench-quick           # fewer runs, to see that it works
 //	make bench-events          # queues and what else wakes functions: DATE-events.md
 //	make bench-http            # HTTP endpoints and web servers: DATE-http.md
+//	make bench-console         # pages over a million records: DATE-console.md
 //	go run ./bench -quick      # fewer runs, to standard output
 package main
 
@@ -37,6 +38,8 @@ type options struct {
 	events  int  // of each source
 	timers  int  // due in one second
 	http    bool // measure endpoints instead of calls
+	pages   bool // measure the console instead of calls
+	records int  // in the console's ledger
 	out     string
 }
 
@@ -52,13 +55,15 @@ func main() {
 	flag.StringVar(&o.out, "o", "", "write the results to this `file`, besides standard output")
 	flag.BoolVar(&o.wake, "wake", false, "measure queues and what else wakes functions, instead of calls")
 	flag.BoolVar(&o.http, "http", false, "measure HTTP endpoints and web servers, instead of calls")
+	flag.BoolVar(&o.pages, "console", false, "measure pages of the console, instead of calls")
+	flag.IntVar(&o.records, "records", 1_000_000, "records that the console's node has")
 	flag.IntVar(&o.events, "events", 1000, "events of each source")
 	flag.IntVar(&o.timers, "timers", 10000, "timers that are due in one second")
 	quick := flag.Bool("quick", false, "few runs: to see that it works, not to quote")
 	flag.Parse()
 	o.callers = []int{1, 8, 64}
 	if *quick {
-		o.cold, o.burst, o.warm, o.span, o.callers, o.events, o.timers = 3, 10, 200, 300*time.Millisecond, []int{1, 8}, 100, 500
+		o.cold, o.burst, o.warm, o.span, o.callers, o.events, o.timers, o.records = 3, 10, 200, 300*time.Millisecond, []int{1, 8}, 100, 500, 10_000
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -89,6 +94,8 @@ func run(ctx context.Context, o options) (err error) {
 		return runEvents(ctx, out, o, work)
 	case o.http:
 		return runHTTP(ctx, out, o, work)
+	case o.pages:
+		return runConsole(ctx, out, o, work)
 	}
 	note("building the handlers")
 	all, err := subjects(ctx, work, o.only)
