@@ -160,7 +160,6 @@ type invocation struct {
 	Attempts  []attempt
 	Lines     []logLine
 	Recording *recording
-	Cost      string
 }
 
 func (k *call) showInvocation() error {

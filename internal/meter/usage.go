@@ -111,6 +111,17 @@ func (u *Usage) price(p *PriceSheet) {
 	u.Cost = u.RequestCost.plus(u.DurationCost).plus(u.StorageCost).plus(u.KeptCost)
 }
 
+// Cost returns what one record costs. Rounded by itself, it may differ from its
+// part of a bill by a picodollar.
+func (p *PriceSheet) Cost(r *Record) Money {
+	var u Usage
+	var s sums
+	s.count(r)
+	u.add(&rowKey{MemoryMB: r.MemoryMB, TmpMB: r.TmpMB, Kept: r.Kept}, &s, p)
+	u.price(p)
+	return u.Cost
+}
+
 // Bill adds up the records that q selects, at the prices of p. Records that
 // were added before the call count.
 func (l *Ledger) Bill(ctx context.Context, q Query, p PriceSheet) (Bill, error) {

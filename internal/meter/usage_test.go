@@ -216,3 +216,23 @@ func FuzzParseMoney(f *testing.F) {
 		}
 	})
 }
+
+func TestCostOfRecordsIsThatOfTheirBill(t *testing.T) {
+	sheet := listed
+	sheet.KeptRunSecond = 9_722_200
+	for name, r := range map[string]Record{
+		"brief":                  {Billed: time.Millisecond, MemoryMB: 128},
+		"failed":                 {Billed: 37 * time.Millisecond, MemoryMB: 1769, Outcome: Crashed},
+		"with storage":           {Billed: 3 * time.Second, MemoryMB: 1024, TmpMB: 10240},
+		"on what was kept ready": {Billed: 3 * time.Second, MemoryMB: 1024, Kept: true},
+	} {
+		r.RequestID, r.Function, r.Start = "r", "f", time.Now()
+		bill, err := fill(t, r).Bill(t.Context(), Query{}, sheet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := sheet.Cost(&r); got != bill.Total.Cost || got <= 0 {
+			t.Errorf("%s: a record costs %s, its bill is %s", name, got, bill.Total.Cost)
+		}
+	}
+}

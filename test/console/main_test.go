@@ -139,3 +139,13 @@ func (s *site) deadLetters(t *testing.T, queue, dead string) {
 		t.Fatal(err)
 	}
 }
+
+// costOf returns what the node says that a call cost.
+func (s *site) costOf(t *testing.T, request string) string {
+	t.Helper()
+	var answer struct{ Records []struct{ Cost string } }
+	if err := s.api().Admin(t.Context(), http.MethodGet, "records/"+request, nil, nil, &answer); err != nil || len(answer.Records) != 1 {
+		t.Fatalf("the record of %q: %v, %v", request, answer, err)
+	}
+	return answer.Records[0].Cost
+}

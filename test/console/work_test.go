@@ -63,6 +63,8 @@ func TestPersonWorksInTheConsole(t *testing.T) {
 		if title == "owned" {
 			t.Error("a log line ran as code")
 		}
+		s.awaitText(t, ".facts", "$"+s.costOf(t, strings.TrimSpace(s.Text(t, "p.mono"))))
+		s.accessible(t)
 		s.shoot(t, "invocation")
 		s.clean(t)
 	})
@@ -72,6 +74,7 @@ func TestPersonWorksInTheConsole(t *testing.T) {
 		s.awaitText(t, "#tail-state", "Live")
 		s.call(t, `{"id": 4711}`)
 		s.awaitText(t, ".tail", "order 4711")
+		s.accessible(t)
 		s.shoot(t, "tail")
 		s.clean(t)
 	})
@@ -95,6 +98,7 @@ func TestPersonWorksInTheConsole(t *testing.T) {
 		s.awaitText(t, "#messages", "No message is waiting.")
 		s.open(t, "queues/dead")
 		s.awaitText(t, "main", "Takes the dead letters of work")
+		s.accessible(t)
 		s.shoot(t, "dead-letters")
 		s.Do(t, chromedp.Click("form[hx-post$='/redrive'] button", chromedp.ByQuery))
 		s.awaitText(t, "#done", "go back to the queue")

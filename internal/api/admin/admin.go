@@ -10,8 +10,9 @@
 //	GET usage                    usage and its price (Usage): by=function (also version, alias,
 //	                             tag, month, day, hour, minute), tag=KEY with by=tag, function,
 //	                             alias, since, until. by=hour and by=minute make charts.
-//	GET records                  the latest records (Records), oldest of them first: function,
-//	                             since, until, failed=1, cold=1, limit (100; at most 10,000).
+//	GET records                  the latest records with their costs (Records), oldest of them
+//	                             first: function, since, until, failed=1, cold=1, limit (100; at
+//	                             most 10,000).
 //	                             For the page before, until is the first one's start.
 //	GET records/{id}             the records of one request, one for each attempt (Records)
 //	GET traces                   the latest traces (Traces): limit (50)

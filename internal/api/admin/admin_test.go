@@ -162,7 +162,7 @@ func TestUsageAndRecordsSeeWhatWasJustAdded(t *testing.T) {
 	if len(r.Records) != 2 || r.Records[1].RequestID != "2" {
 		t.Errorf("%+v", r)
 	}
-	if s := f.get(t, "/_mayfly/v1/records/1", &r); s != 200 || len(r.Records) != 1 || r.Records[0].RequestID != "1" {
+	if s := f.get(t, "/_mayfly/v1/records/1", &r); s != 200 || len(r.Records) != 1 || r.Records[0].RequestID != "1" || r.Records[0].Cost.String() != "0.0000168667" {
 		t.Errorf("one record: %d %+v", s, r)
 	}
 	f.get(t, "/_mayfly/v1/records?since="+time.Now().Add(time.Hour).UTC().Format(time.RFC3339), &r)

@@ -150,7 +150,21 @@ func (d *door) usage(w http.ResponseWriter, r *http.Request) error {
 
 // Records is the answer of GET records and of GET records/{id}.
 type Records struct {
-	Records []meter.Record `json:"records"`
+	Records []PricedRecord `json:"records"`
+}
+
+// PricedRecord is a record with what it costs at the node's prices.
+type PricedRecord struct {
+	meter.Record
+	Cost meter.Money `json:"cost"`
+}
+
+func (d *door) priced(list []meter.Record) Records {
+	priced := make([]PricedRecord, len(list))
+	for i := range list {
+		priced[i] = PricedRecord{list[i], d.Prices.Cost(&list[i])}
+	}
+	return Records{priced}
 }
 
 func (d *door) records(w http.ResponseWriter, r *http.Request) error {
@@ -175,7 +189,7 @@ func (d *door) records(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return write(w, Records{append([]meter.Record{}, list...)})
+	return write(w, d.priced(list))
 }
 
 func (d *door) record(w http.ResponseWriter, r *http.Request) error {
@@ -186,7 +200,7 @@ func (d *door) record(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return write(w, Records{list})
+	return write(w, d.priced(list))
 }
 
 // logs answers with one entry a line. With follow=1 it goes on until the caller
