@@ -9,7 +9,7 @@ TESTFLAGS   ?=
 GOLANGCI    ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEMOFLAGS   := $(if $(filter 1 true yes,$(ONCE)),--once)
 
-.PHONY: help build demo test vet deps generate lint bench bench-quick bench-events bench-http bench-console ledger fault clean
+.PHONY: help build demo test vet deps generate lint bench bench-quick bench-events bench-http bench-console bench-observe ledger fault clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -58,6 +58,10 @@ bench-http: build ## function URLs and web servers beside the same server called
 bench-console: build ## pages of the console with 1,000 functions and a million records
 	@mkdir -p bench/results
 	$(GO) run ./bench -console -o bench/results/$$(date -u +%F)-console.md
+
+bench-observe: build ## what logs, records, traces and metrics cost calls, and lines of log a second
+	@mkdir -p bench/results
+	$(GO) run ./bench -observe -o bench/results/$$(date -u +%F)-observe.md
 
 ledger: ## 50,000 calls and a kill -9: the ledger equals the REPORT lines
 	$(GO) test -p 1 -timeout 20m -v ./test/fault -run TestLedgerEquals -ledger.calls 50000

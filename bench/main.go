@@ -7,6 +7,7 @@
 //	make bench-events          # queues and what else wakes functions: DATE-events.md
 //	make bench-http            # HTTP endpoints and web servers: DATE-http.md
 //	make bench-console         # pages over a million records: DATE-console.md
+//	make bench-observe         # what logs, records, traces and metrics cost: DATE-observe.md
 //	go run ./bench -quick      # fewer runs, to standard output
 package main
 
@@ -40,6 +41,9 @@ type options struct {
 	http    bool // measure endpoints instead of calls
 	pages   bool // measure the console instead of calls
 	records int  // in the console's ledger
+	observe bool // measure observability instead of calls
+	rounds  int  // on each node
+	lines   int  // of a log
 	out     string
 }
 
@@ -57,13 +61,16 @@ func main() {
 	flag.BoolVar(&o.http, "http", false, "measure HTTP endpoints and web servers, instead of calls")
 	flag.BoolVar(&o.pages, "console", false, "measure pages of the console, instead of calls")
 	flag.IntVar(&o.records, "records", 1_000_000, "records that the console's node has")
+	flag.BoolVar(&o.observe, "observe", false, "measure what observability costs, instead of calls")
+	flag.IntVar(&o.rounds, "rounds", observeRounds, "rounds on each node, with -observe")
+	flag.IntVar(&o.lines, "lines", 150_000, "lines that a function prints at once, with -observe")
 	flag.IntVar(&o.events, "events", 1000, "events of each source")
 	flag.IntVar(&o.timers, "timers", 10000, "timers that are due in one second")
 	quick := flag.Bool("quick", false, "few runs: to see that it works, not to quote")
 	flag.Parse()
 	o.callers = []int{1, 8, 64}
 	if *quick {
-		o.cold, o.burst, o.warm, o.span, o.callers, o.events, o.timers, o.records = 3, 10, 200, 300*time.Millisecond, []int{1, 8}, 100, 500, 10_000
+		o.cold, o.burst, o.warm, o.span, o.callers, o.events, o.timers, o.records, o.rounds, o.lines = 3, 10, 200, 300*time.Millisecond, []int{1, 8}, 100, 500, 10_000, 2, 10_000
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -96,6 +103,8 @@ func run(ctx context.Context, o options) (err error) {
 		return runHTTP(ctx, out, o, work)
 	case o.pages:
 		return runConsole(ctx, out, o, work)
+	case o.observe:
+		return runObserve(ctx, out, o, work)
 	}
 	note("building the handlers")
 	all, err := subjects(ctx, work, o.only)

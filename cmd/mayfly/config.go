@@ -40,6 +40,8 @@ func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.StringVar(&c.MetricsToken, "metrics-token", c.MetricsToken, "bearer token with which other machines may read /metrics")
 	f.StringVar(&c.Prices, "prices", c.Prices, "file with the price sheet of bills (JSON); the default is AWS's list prices")
 
+	f.BoolVar(&c.Unobserved, "unobserved", c.Unobserved, "leave no logs, records, traces and metrics of calls, to measure what these cost")
+
 	f.StringVar(&c.Driver, "driver", c.Driver, "how functions are isolated: gvisor, or process (not at all, for development)")
 	f.StringVar(&c.Spine, "spine", c.Spine, "nats://HOST:PORT of a cluster, instead of the embedded engine")
 	f.DurationVar(&c.KeepAlive, "keep-alive", c.KeepAlive, "how long an idle instance is kept")

@@ -154,3 +154,22 @@ func TestCanceledRunEnds(t *testing.T) {
 	cancel(errors.New("stop"))
 	ok(t, n.Run(ctx))
 }
+
+func TestOnlyAnUnobservedCallLeavesNoTrace(t *testing.T) {
+	for unobserved, want := range map[bool]int{true: 0, false: 1} {
+		n := newInvoker(t, func([]byte) (string, bool) { return `"hi"`, false }, func(c *Config) { c.Unobserved = unobserved })
+		create(t, n.cfg.Functions, "f", nil)
+		res, err := n.Sync(t.Context(), Request{RequestID: "r", Function: "f"})
+		ok(t, err)
+		if string(res.Payload) != `"hi"` {
+			t.Errorf("unobserved %v: answer %s", unobserved, res.Payload)
+		}
+		records, err := n.cfg.Meter.Records(t.Context(), meter.Search{})
+		ok(t, err)
+		list, err := n.cfg.Logs.List()
+		ok(t, err)
+		if len(records) != want || len(list) != want {
+			t.Errorf("unobserved %v: %d records and %d logs, want %d each", unobserved, len(records), len(list), want)
+		}
+	}
+}

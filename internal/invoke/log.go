@@ -53,6 +53,8 @@ func (l *callLog) write(entries ...logs.Entry) error {
 // start writes that the call begins.
 func (l *callLog) start() error {
 	switch {
+	case l.n.cfg.Unobserved:
+		return nil
 	case !l.v.Logging.JSON:
 		return l.write(logs.Entry{Text: logs.StartLine(l.request, l.v.Version)})
 	case l.level <= logs.Info:
@@ -64,6 +66,9 @@ func (l *callLog) start() error {
 // finish writes how the call ended. The last line carries the record, so that a
 // node that dies now can tell its meter in its next life.
 func (l *callLog) finish(rec *meter.Record, status string, answer int) error {
+	if l.n.cfg.Unobserved {
+		return nil
+	}
 	r := logs.Report{
 		RequestID: rec.RequestID, Duration: rec.Duration, Billed: rec.Billed, MemoryMB: rec.MemoryMB,
 		PeakBytes: rec.PeakBytes, Init: rec.Init, Restore: rec.Restore, Status: status,
@@ -97,6 +102,9 @@ func (l *callLog) finish(rec *meter.Record, status string, answer int) error {
 
 // initFailed writes that an instance did not become ready.
 func (l *callLog) initFailed(took time.Duration, status, errorType string) error {
+	if l.n.cfg.Unobserved {
+		return nil
+	}
 	if l.v.Logging.JSON {
 		return l.write(logs.Entry{Text: logs.InitReportEvent(time.Now(), took, status, errorType)})
 	}

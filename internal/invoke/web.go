@@ -132,7 +132,7 @@ func (n *Invoker) settleWeb(inst *sandbox.Instance, rec *meter.Record) error {
 	if err := errors.Join(log.start(), log.finish(rec, status, int(rec.Streamed))); err != nil {
 		return err
 	}
-	return n.cfg.Meter.Add(*rec)
+	return n.meter(*rec)
 }
 
 // webExchange is the answer to one request, as it passes through.

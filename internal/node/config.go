@@ -59,6 +59,10 @@ type Config struct {
 	OTLP         string // http://, https:// or grpc:// address of a collector of traces and metrics; "" for none
 	MetricsToken string // lets others than this machine read /metrics; "" lets nobody
 
+	// Unobserved leaves no logs, records, traces and metrics of calls: only to
+	// measure what these cost. Bills and budgets see nothing either.
+	Unobserved bool
+
 	Driver          string        // DriverGVisor or DriverProcess
 	Spine           string        // "" embeds the engine; nats://host:port uses a cluster
 	KeepAlive       time.Duration // how long an idle instance is kept

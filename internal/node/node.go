@@ -206,7 +206,7 @@ func (n *Node) openCore(ctx context.Context) error {
 		capCPU: n.cfg.CPU == CPUCap, reach: n.network != nil || n.cfg.Driver == DriverProcess, roots: map[runtimes.Runtime]*image.Tree{},
 	}
 	n.pool = sandbox.NewPool(sandbox.PoolConfig{
-		Driver: n.driver, Plan: n.planner.plan, Sink: invoke.Sink(n.logs, n.log), Log: n.log,
+		Driver: n.driver, Plan: n.planner.plan, Sink: n.sink(), Log: n.log,
 		KeepAlive: n.cfg.KeepAlive, Linger: n.cfg.Linger, MemoryMB: n.cfg.MemoryMB, Starts: n.cfg.Starts, Saturated: sandbox.NewCPUs().Saturated,
 		Snapshots: n.shots, SpareMB: n.cfg.SpareMB, InitLimit: n.cfg.InitLimit, QueueLimit: n.cfg.QueueLimit, MaxResponse: n.cfg.MaxAnswer, MaxStream: n.cfg.MaxStream,
 	})
@@ -233,7 +233,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	n.invoker = invoke.New(invoke.Config{
 		Functions: n.registry, Pool: n.pool, Logs: n.logs, Meter: n.meter, Calls: n.calls, Log: n.log,
 		Blobs: n.blobs, Senders: n.senders, Words: n.words(), RetryWaits: n.cfg.RetryWaits,
-		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Finished: n.replay.Record,
+		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Unobserved: n.cfg.Unobserved, Finished: n.finished(),
 		Allow: n.allow, Throttled: n.metrics.Throttled, GivenUp: n.metrics.DeadLetter,
 	})
 	n.senders[event.Function] = n.invoker
