@@ -308,6 +308,13 @@ func (o *outside) serve(l net.Listener) {
 	}
 }
 
+// count returns how many words were reported.
+func (o *outside) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.seen)
+}
+
 // await waits until done says so of the reports seen.
 func (o *outside) await(t *testing.T, what string, limit time.Duration, done func(seen map[string]int) bool) {
 	t.Helper()

@@ -231,7 +231,7 @@ func TestEveryEventOfEverySourceIsHandledOverKills(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		s.limit = *stormEvents * (life + 1) / (*stormKills + 1)
-		most := rand.N(2 * time.Second)
+		already, handled := s.count(), o.count()
 		go func() {
 			defer close(ended)
 			s.send(ctx, p)
@@ -241,14 +241,11 @@ func TestEveryEventOfEverySourceIsHandledOverKills(t *testing.T) {
 			stop()
 			break
 		}
-		// Anywhere in the work: perhaps before all of this life was sent, perhaps after.
-		already := s.count()
-		eventually(t, "events are accepted", func() bool { return s.count() > already+10 })
-		select {
-		case <-time.After(most):
-		case <-ended:
-			time.Sleep(most / 4)
-		}
+		// Anywhere in this life's share of the work, while events are handled.
+		until := already + 10 + rand.N(max(s.limit-already-10, 1))
+		eventually(t, "events are accepted", func() bool { return s.count() >= min(until, s.limit) })
+		o.await(t, "an event of this life was handled", time.Minute, func(seen map[string]int) bool { return len(seen) > handled })
+		time.Sleep(rand.N(300 * time.Millisecond))
 		p.kill()
 		stop()
 		<-ended
