@@ -2,6 +2,7 @@ package spine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -67,14 +68,15 @@ func (j *Journal) Trim(ctx context.Context, upTo uint64) error {
 // the newest at the time of the call. It stops at fn's first error and returns
 // it.
 func (j *Journal) Read(ctx context.Context, after uint64, fn func(number uint64, batch []byte) error) error {
-	info, err := j.st.Info(ctx)
+	// The last number given may be that of a batch that a torn log lost.
+	newest, err := j.st.GetLastMsgForSubject(ctx, j.subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && newest.Sequence <= after {
+		return nil
+	}
 	if err != nil {
 		return wrap(err, "read stream %s", j.name)
 	}
-	if info.State.Msgs == 0 || info.State.LastSeq <= after {
-		return nil
-	}
-	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(after+1, info.State.FirstSeq)}
+	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1}
 	c, err := j.st.OrderedConsumer(ctx, cfg)
 	if err != nil {
 		return wrap(err, "read stream %s", j.name)
@@ -97,7 +99,7 @@ func (j *Journal) Read(ctx context.Context, after uint64, fn func(number uint64,
 		if err := fn(meta.Sequence.Stream, m.Data()); err != nil {
 			return err
 		}
-		if meta.Sequence.Stream >= info.State.LastSeq {
+		if meta.Sequence.Stream >= newest.Sequence {
 			return nil
 		}
 	}

@@ -3,31 +3,37 @@ package spine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
-// lastBlock returns the newest file of messages of the stream of calls.
-func lastBlock(t *testing.T, dir string) string {
+// lastBlock returns the newest file of messages of a stream.
+func lastBlock(t *testing.T, dir, stream string) string {
 	t.Helper()
-	blocks, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", callsStream, "msgs", "*.blk"))
+	blocks, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", stream, "msgs", "*.blk"))
 	if err != nil || len(blocks) == 0 {
 		t.Fatalf("no blocks in %s: %v", dir, err)
 	}
 	return slices.Max(blocks)
 }
 
+// tears are what a crash or a bad disk makes of the end of a file.
+var tears = map[string]func(b []byte) []byte{
+	"cut off":     func(b []byte) []byte { return b[:len(b)-5] },
+	"overwritten": func(b []byte) []byte { return append(b[:len(b)-12], "xxxxxxxxxxxx"...) },
+	"zeroed":      func(b []byte) []byte { return append(b[:len(b)-12], make([]byte, 12)...) },
+	"lengthened":  func(b []byte) []byte { return append(b, "garbage garbage garbage"...) },
+}
+
 func TestTornTailOfALogIsToldOfAndCostsNothingBeforeIt(t *testing.T) {
 	const n = 20
-	for name, tear := range map[string]func(t *testing.T, path string, b []byte){
-		"cut off":     func(t *testing.T, path string, b []byte) { write(t, path, b[:len(b)-5]) },
-		"overwritten": func(t *testing.T, path string, b []byte) { copy(b[len(b)-12:], "xxxxxxxxxxxx"); write(t, path, b) },
-		"lengthened":  func(t *testing.T, path string, b []byte) { write(t, path, append(b, "garbage garbage garbage"...)) },
-	} {
+	for name, tear := range tears {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir)
@@ -36,15 +42,11 @@ func TestTornTailOfALogIsToldOfAndCostsNothingBeforeIt(t *testing.T) {
 				put(t, calls, "f", "", fmt.Sprint(i))
 			}
 			s.Close()
-			path := lastBlock(t, dir)
-			b, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tear(t, path, b)
+			path := lastBlock(t, dir, callsStream)
+			rewrite(t, path, tear)
 
 			var said bytes.Buffer
-			s, err = Open(t.Context(), Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&said, nil))})
+			s, err := Open(t.Context(), Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&said, nil))})
 			if err != nil {
 				t.Fatalf("a torn tail: %v", err)
 			}
@@ -72,9 +74,110 @@ func TestTornTailOfALogIsToldOfAndCostsNothingBeforeIt(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, path string, b []byte) {
+// What reads all of a stream must not wait for a record that is gone, also when
+// that was the only one, and what comes after it is read.
+func TestTornRecordsAreReadToTheirEnd(t *testing.T) {
+	for name, tear := range tears {
+		for _, n := range []int{1, 2, 20} {
+			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
+				dir := t.TempDir()
+				s := open(t, dir)
+				r := openRecords(t, s)
+				for i := range n {
+					r.append(t, fmt.Sprint(i))
+				}
+				s.Close()
+				for _, stream := range []string{meterStream, logPrefix + "l", "KV_" + bucketPrefix + "b"} {
+					block := lastBlock(t, dir, stream)
+					rewrite(t, block, tear)
+					// Written at a clean end only.
+					if err := os.Remove(filepath.Join(filepath.Dir(block), "index.db")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s = open(t, dir)
+				defer s.Close()
+				r = openRecords(t, s)
+				var want []string
+				for i := range n {
+					want = append(want, fmt.Sprint(i))
+				}
+				if name != "lengthened" {
+					want = want[:n-1]
+				}
+				r.check(t, want)
+				r.append(t, "next")
+				r.check(t, append(want, "next"))
+			})
+		}
+	}
+}
+
+// records are what nodes keep on the spine.
+type records struct {
+	journal *Journal
+	log     *Log
+	bucket  *Bucket
+}
+
+func openRecords(t *testing.T, s *Spine) (r records) {
 	t.Helper()
-	if err := os.WriteFile(path, b, 0o600); err != nil {
+	var failed [3]error
+	r.journal, failed[0] = s.Meter(t.Context())
+	r.log, failed[1] = s.Log(t.Context(), "l")
+	r.bucket, failed[2] = s.Bucket(t.Context(), "b")
+	if err := errors.Join(failed[:]...); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r records) append(t *testing.T, text string) {
+	t.Helper()
+	_, inJournal := r.journal.Append(t.Context(), "", []byte(text))
+	_, inLog := r.log.Append(t.Context(), text, []byte("body of "+text))
+	_, inBucket := r.bucket.Create(t.Context(), text, []byte("value"))
+	if err := errors.Join(inJournal, inLog, inBucket); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check reads all that there is.
+func (r records) check(t *testing.T, want []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var batches, heads, keys []string
+	for what, read := range map[string]func() error{
+		"journal": func() error {
+			return r.journal.Read(ctx, 0, func(_ uint64, b []byte) error { batches = append(batches, string(b)); return nil })
+		},
+		"log": func() error {
+			return r.log.Heads(ctx, func(_ uint64, head string) error { heads = append(heads, head); return nil })
+		},
+		"bucket": func() error {
+			return r.bucket.List(ctx, "", func(key string, _ []byte, _ uint64) error { keys = append(keys, key); return nil })
+		},
+	} {
+		if err := read(); err != nil {
+			t.Errorf("the %s: %v", what, err)
+		}
+	}
+	for what, got := range map[string][]string{"journal": batches, "log": heads, "bucket": keys} {
+		if !slices.Equal(got, want) {
+			t.Errorf("the %s holds %q, want %q", what, got, want)
+		}
+	}
+}
+
+// rewrite gives a file other content.
+func rewrite(t *testing.T, path string, change func([]byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, change(b), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
