@@ -89,9 +89,9 @@ var (
 func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	cfg.KeepFor = cmp.Or(cfg.KeepFor, 30*24*time.Hour)
 	cfg.MaxRecords = cmp.Or(cfg.MaxRecords, 2_000_000)
-	db, err := bbolt.Open(cfg.Path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	db, err := openFile(cfg.Path, cfg.Log)
 	if err != nil {
-		return nil, fmt.Errorf("open the ledger %s: %w", cfg.Path, err)
+		return nil, err
 	}
 	l := &Ledger{Recorder: NewRecorder(cfg.Journal, cfg.Log), cfg: cfg, db: db, wake: make(chan struct{}, 1)}
 	l.Recorder.landed = l.landed
@@ -103,11 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 
 func (l *Ledger) prepare(ctx context.Context) error {
 	err := l.db.Update(func(tx *bbolt.Tx) error {
-		names := [][]byte{metaBucket, tagsBucket, blocksBucket, indexBucket}
-		for i := range grains {
-			names = append(names, []byte(grains[i].bucket))
-		}
-		for _, name := range names {
+		for _, name := range bucketNames() {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -125,11 +121,35 @@ func (l *Ledger) prepare(ctx context.Context) error {
 		return err
 	}
 	if last < l.applied {
-		l.cfg.Log.Warn("the ledger is ahead of its journal, which must be a new one; what it holds is kept", "ledger", l.applied, "journal", last)
-		l.applied = 0
+		l.cfg.Log.Warn("the ledger is ahead of its journal, which is a new one or has lost its end; what the ledger holds is kept", "ledger", l.applied, "journal", last)
+		if err := l.goBack(last); err != nil {
+			return err
+		}
 	}
 	l.behind = true
 	return l.enter(ctx)
+}
+
+// goBack notes that the journal gives numbers after last again, to batches that
+// are yet to come.
+func (l *Ledger) goBack(last uint64) error {
+	l.applied = last
+	err := l.db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(metaBucket).Put(appliedKey, binary.BigEndian.AppendUint64(nil, last))
+	})
+	if err != nil {
+		return fmt.Errorf("prepare the ledger: %w", err)
+	}
+	return nil
+}
+
+// bucketNames are those of the file's buckets.
+func bucketNames() [][]byte {
+	names := [][]byte{metaBucket, tagsBucket, blocksBucket, indexBucket}
+	for i := range grains {
+		names = append(names, []byte(grains[i].bucket))
+	}
+	return names
 }
 
 // load reads into memory what entering needs: it is called at the start, and
@@ -295,8 +315,12 @@ func (l *Ledger) enter(ctx context.Context) error {
 // catchUp enters what the journal holds after the last batch that was entered.
 func (l *Ledger) catchUp(ctx context.Context) error {
 	var some []landing
-	records := 0
+	records, next := 0, l.applied+1
 	err := l.cfg.Journal.Read(ctx, l.applied, func(number uint64, batch []byte) error {
+		if number > next {
+			l.cfg.Log.Error("batches of records are missing in the meter's journal and in the ledger", "from", next, "before", number)
+		}
+		next = number + 1
 		list, err := decodeBatch(batch)
 		if err != nil {
 			return err
