@@ -178,8 +178,17 @@ func TestTornLastLineIsCutOff(t *testing.T) {
 			}
 			f.WriteString(tail)
 			f.Close()
-			again := open(t, Config{Dir: dir})
+			var told bytes.Buffer
+			again, err := Open(Config{Dir: dir}, slog.New(slog.NewTextHandler(&told, nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
 			same(t, texts(t, again, "f", Filter{}), []string{"one"})
+			// Zeros are room that a killed node had taken in advance.
+			if want := tail[0] != 0; want != strings.Contains(told.String(), "torn") {
+				t.Errorf("the node's log says %q, want a torn end: %t", told.String(), want)
+			}
 			put(t, again, "f", "two")
 			same(t, texts(t, again, "f", Filter{}), []string{"one", "two"})
 		})
@@ -383,6 +392,23 @@ func TestRefusedWritesAreCountedInTheLog(t *testing.T) {
 	}
 	if err := s.Append("f", Entry{Text: "late"}); !errs.Is(err, errs.Unavailable) {
 		t.Errorf("Append after Close: %v", err)
+	}
+}
+
+func TestLogsLeaveTheRestOfANearlyFullDiskToOthers(t *testing.T) {
+	dir := t.TempDir()
+	var told bytes.Buffer
+	s, err := Open(Config{Dir: dir, KeepFree: 1 << 60}, slog.New(slog.NewTextHandler(&told, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "f", "one", "two")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	same(t, texts(t, open(t, Config{Dir: dir}), "f", Filter{}), nil)
+	if !strings.Contains(told.String(), "disk of the data directory is full") {
+		t.Errorf("the node's log says %q", told.String())
 	}
 }
 

@@ -69,6 +69,26 @@ func wholeLines(f *os.File) (int64, error) {
 	return 0, nil
 }
 
+// tornAfter returns how many bytes of a line follow the whole ones. Zeros are no
+// part of it: they are room that was taken and not used.
+func tornAfter(f *os.File, size int64) (int, error) {
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, err
+	}
+	torn := 0
+	buf := make([]byte, 64<<10)
+	for at := size; at < end; {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), end-at)], at)
+		if err != nil {
+			return 0, err
+		}
+		torn += n - bytes.Count(buf[:n], []byte{0})
+		at += int64(n)
+	}
+	return torn, nil
+}
+
 // cutAt returns where to cut text so that the first part holds at most MaxText
 // bytes and no character is cut in two.
 func cutAt(text string) int {

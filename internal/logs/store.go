@@ -47,6 +47,7 @@ type Config struct {
 	SegmentBytes  int64  // size from which a new segment is begun; 8 MiB
 	FunctionBytes int64  // budget of one function, at least two segments; 64 MiB
 	TotalBytes    int64  // budget of all together; 4 GiB
+	KeepFree      int64  // bytes of the disk that logs leave free; 32 MiB
 	FloodRate     int64  // bytes a second that the code of one function may write for long; 4 MiB
 	FloodBurst    int64  // bytes that it may write at once before; 16 MiB
 
@@ -59,6 +60,7 @@ const (
 	defaultSegment  = 8 << 20
 	defaultFunction = 64 << 20
 	defaultTotal    = 4 << 30
+	defaultKeepFree = 32 << 20
 	defaultRate     = 4 << 20
 	defaultBurst    = 16 << 20
 )
@@ -80,6 +82,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	fill(&cfg.SegmentBytes, defaultSegment)
 	fill(&cfg.FunctionBytes, max(defaultFunction, 2*cfg.SegmentBytes))
 	fill(&cfg.TotalBytes, max(defaultTotal, cfg.FunctionBytes))
+	fill(&cfg.KeepFree, defaultKeepFree)
 	fill(&cfg.FloodRate, defaultRate)
 	fill(&cfg.FloodBurst, max(defaultBurst, cfg.FloodRate))
 	if cfg.SegmentBytes < 0 || cfg.FunctionBytes < 2*cfg.SegmentBytes {

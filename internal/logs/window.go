@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -42,8 +43,13 @@ func (w *window) reaches(offset int64, n int) bool {
 
 // move maps at least n bytes from offset on, of the file at path. The disk's room
 // for them is taken first, so that writing can't fail later.
-func (w *window) move(path string, offset int64, n int, most int64) error {
+// keepFree bytes of the disk are left to others: the log of a function must not
+// take the room that the node needs to keep what it has accepted.
+func (w *window) move(path string, offset int64, n int, most, keepFree int64) error {
 	if err := w.unmap(); err != nil {
+		return err
+	}
+	if err := room(filepath.Dir(path), keepFree); err != nil {
 		return err
 	}
 	if w.file == nil {
@@ -73,6 +79,18 @@ func (w *window) move(path string, offset int64, n int, most int64) error {
 	// that waits for the disk would hold up a processor. Older kernels refuse.
 	_ = unix.Madvise(data, unix.MADV_POPULATE_WRITE)
 	w.base, w.data = base, data
+	return nil
+}
+
+// room returns an error if fewer than need bytes are free on dir's disk.
+func room(dir string, need int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("ask for the free space of %s: %w", dir, err)
+	}
+	if free := int64(st.Bavail) * st.Bsize; free < need {
+		return fmt.Errorf("the disk of the data directory is full: %d MB are free, and %d MB are kept back; make room there", free>>20, need>>20)
+	}
 	return nil
 }
 

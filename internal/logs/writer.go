@@ -75,6 +75,13 @@ func (w *writer) mend() error {
 	if err != nil {
 		return err
 	}
+	torn, err := tornAfter(f, size)
+	if err != nil {
+		return err
+	}
+	if torn > 0 {
+		w.log.Warn("the end of a log was torn and is cut off; the lines before it are whole", "file", f.Name(), "bytes", torn)
+	}
 	w.end.offset, w.sizes[w.end.segment] = size, size
 	return f.Truncate(size)
 }
@@ -142,7 +149,7 @@ func (w *writer) write(day int) error {
 		w.day = day
 	}
 	if !w.window.reaches(w.end.offset, len(w.line)) {
-		if err := w.window.move(segmentPath(w.dir, w.end.segment), w.end.offset, len(w.line), w.cfg.SegmentBytes); err != nil {
+		if err := w.window.move(segmentPath(w.dir, w.end.segment), w.end.offset, len(w.line), w.cfg.SegmentBytes, w.cfg.KeepFree); err != nil {
 			return err
 		}
 		if w.end.offset == 0 {

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +44,7 @@ func TestFullDiskIsRefusedClearlyAndRecoveredFrom(t *testing.T) {
 	ok(t, err)
 	_, err = p.s3().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("things")})
 	ok(t, err)
-	p.deployPython(t, "f", "def handler(event, context):\n    print('ran', event)\n    return event\n")
+	p.deployPython(t, "f", chatty)
 
 	object := strings.Repeat("x", 2<<20)
 	writes := map[string]func() error{
@@ -81,14 +82,28 @@ func TestFullDiskIsRefusedClearlyAndRecoveredFrom(t *testing.T) {
 			t.Errorf("%s on a full disk does not say so: %v", name, err)
 		}
 	}
-	// Calls that need no disk go on; their records wait.
-	out, err := p.lambda.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("f"), Payload: []byte(`"still"`)})
-	if err != nil || string(out.Payload) != `"still"` {
-		t.Errorf("a call on a full disk: %v, %+v", err, out)
+	// Calls that need no disk go on, also when there is none at all; their records
+	// wait, and lines of their logs are lost, which is told.
+	rest := fill(t, filepath.Join(disk, "node"), 0)
+	const calls = 3
+	for range calls {
+		p.callChatty(t)
+	}
+	eventually(t, "the node says that records wait and lines are lost", func() bool {
+		said := p.stderr.String()
+		return strings.Contains(said, "records wait in memory") && strings.Contains(said, "log lines are lost")
+	})
+	if status, answer := p.ask(t, "records"); status != http.StatusServiceUnavailable || !strings.Contains(string(answer), "full") {
+		t.Errorf("the records on a full disk: status %d, %s", status, answer)
 	}
 	ok(t, os.Remove(filler))
+	ok(t, os.Remove(rest))
 	for name, write := range writes {
 		eventually(t, name+" works when there is room again", func() bool { return write() == nil })
+	}
+	p.callChatty(t)
+	if log := string(p.admin(t, "logs/f")); !strings.Contains(log, "could not be written and are lost") {
+		t.Errorf("the log does not say that lines are lost:\n%.2000s", log)
 	}
 	p.stop(t)
 
@@ -98,6 +113,24 @@ func TestFullDiskIsRefusedClearlyAndRecoveredFrom(t *testing.T) {
 	if n := a.Attributes["ApproximateNumberOfMessages"]; n != "2" {
 		t.Errorf("the queue holds %s messages, want the 2 that were accepted", n)
 	}
-	eventually(t, "all accepted calls are metered", func() bool { return len(p.records(t)) >= 3 })
+	// Two asynchronous calls, and the others.
+	eventually(t, "all accepted calls are metered", func() bool { return len(p.records(t)) == calls+1+2 })
 	p.stop(t)
+}
+
+// chatty is a function that writes more than the log's files have in reserve.
+const chatty = `
+def handler(event, context):
+    for i in range(40):
+        print(i, "x" * 10000)
+    return event
+`
+
+// callChatty calls it, which must succeed.
+func (p *process) callChatty(t *testing.T) {
+	t.Helper()
+	out, err := p.lambda.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("f"), Payload: []byte(`"still"`)})
+	if err != nil || string(out.Payload) != `"still"` {
+		t.Errorf("a call: %v, %+v", err, out)
+	}
 }

@@ -163,6 +163,16 @@ func (p *process) records(t *testing.T) []record {
 // admin returns the answer of the node's own API to a path.
 func (p *process) admin(t *testing.T, path string) []byte {
 	t.Helper()
+	status, b := p.ask(t, path)
+	if status != http.StatusOK {
+		t.Fatalf("%s: status %d, %s", path, status, b)
+	}
+	return b
+}
+
+// ask returns the status too, whatever it is.
+func (p *process) ask(t *testing.T, path string) (status int, answer []byte) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.endpoint+"/_mayfly/v1/"+path, nil)
 	ok(t, err)
 	keys, err := p.keys.Retrieve(t.Context())
@@ -172,11 +182,9 @@ func (p *process) admin(t *testing.T, path string) []byte {
 	resp, err := http.DefaultClient.Do(req)
 	ok(t, err)
 	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: status %d, %v, %s", path, resp.StatusCode, err, b)
-	}
-	return b
+	answer, err = io.ReadAll(resp.Body)
+	ok(t, err)
+	return resp.StatusCode, answer
 }
 
 // groups returns the directories of the control groups that the node made, by
