@@ -3,6 +3,7 @@ package console
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -33,6 +34,19 @@ type costsView struct {
 // spans are how far back costs are shown.
 var spans = map[string]time.Duration{"1 day": 24 * time.Hour, "7 days": 7 * 24 * time.Hour, "30 days": 30 * 24 * time.Hour, "365 days": 365 * 24 * time.Hour}
 
+// inDollars says that a chart's values are dollars, or has them in cents if they
+// are all less than one, as money does.
+func (c *chart) inDollars() {
+	values := c.Series[1]
+	if c.Unit = "$"; slices.Max(values) >= 0.01 {
+		return
+	}
+	c.Unit = "¢"
+	for i := range values {
+		values[i] *= 100
+	}
+}
+
 func (k *call) costsPage() error {
 	v := costsView{By: k.r.FormValue("by"), Span: k.r.FormValue("span"), Groups: []string{"function", "alias", "tag", "day"}, Spans: []string{"1 day", "7 days", "30 days", "365 days"}}
 	if v.By == "" {
@@ -55,13 +69,14 @@ func (k *call) costsPage() error {
 	if err != nil {
 		return err
 	}
-	v.Days = overTime(over.Lines, layout, since, now, step, []string{"Cost in $"}, func(u usage) []float64 {
+	v.Days = overTime(over.Lines, layout, since, now, step, []string{"Cost"}, func(u usage) []float64 {
 		cost, err := strconv.ParseFloat(u.Cost, 64)
 		if err != nil {
 			return []float64{0}
 		}
 		return []float64{cost}
 	})
+	v.Days.inDollars()
 	var budgets struct {
 		Budgets []budget `json:"budgets"`
 	}

@@ -12,6 +12,12 @@ function colour(name) {
   return c;
 }
 
+// plain writes a number without an exponent: nobody reads 5e-7.
+function plain(x, unit) {
+  const text = x.toLocaleString("en", {maximumSignificantDigits: 3});
+  return unit ? text + " " + unit : text;
+}
+
 // drawChart draws an element's data: {labels, series: [[x…], [y…], …], unit}.
 function drawChart(box) {
   const data = JSON.parse(box.dataset.chart);
@@ -24,9 +30,9 @@ function drawChart(box) {
     width: width(), height: 210,
     cursor: {points: {size: 6}},
     scales: {y: {range: (u, lo, hi) => [0, hi > 0 ? hi * 1.08 : 1]}},
-    axes: [axis, {...axis, size: 58, values: (u, v) => v.map(x => data.unit ? x + " " + data.unit : x)}],
+    axes: [axis, {...axis, size: data.unit ? 84 : 58, values: (u, v) => v.map(x => plain(x, data.unit))}],
     series: [{value: "{YYYY}-{MM}-{DD} {HH}:{mm}"}, ...data.labels.map((label, n) => ({
-      label, stroke: colour("series" + (n + 1)), width: data.bars ? 0 : 2, paths: data.bars ? bars : undefined,
+      label, value: (u, v) => v === null ? "–" : plain(v, data.unit), stroke: colour("series" + (n + 1)), width: data.bars ? 0 : 2, paths: data.bars ? bars : undefined,
       fill: data.bars ? colour("series" + (n + 1)) : undefined, points: {show: data.series[0].length < 3},
     }))],
   }, data.series, box);
@@ -44,6 +50,9 @@ function follow(part) {
   addEventListener("pagehide", () => source.close());
 }
 
+// wrong is what a line says that tells of a failure.
+const wrong = /\b(ERROR|Task timed out|Traceback)\b/;
+
 // tail appends log lines as they come, and keeps the last few thousand.
 function tail(box) {
   const most = 3000;
@@ -55,15 +64,20 @@ function tail(box) {
     const entry = JSON.parse(e.data);
     const atEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 30;
     const line = document.createElement("p");
+    const at = Date.parse(entry.time);
+    line.dataset.at = at;
+    line.dataset.of = entry.function;
     if (entry.stream === "platform") line.className = "platform";
-    if (/\b(ERROR|Task timed out|Traceback)\b/.test(entry.text)) line.className = "bad";
+    if (wrong.test(entry.text)) line.className = "bad";
     const time = document.createElement("time");
     time.textContent = entry.time.slice(11, 23);
     const who = document.createElement("span");
     who.className = "who";
     who.textContent = entry.function;
     line.append(time, who, entry.text); // text, never markup
-    box.append(line);
+    let after = box.lastElementChild; // lines of several functions come mixed, the first ones most of all
+    while (after && after.dataset.of !== entry.function && Number(after.dataset.at) > at) after = after.previousElementSibling;
+    if (after) after.after(line); else box.prepend(line);
     while (box.childElementCount > most) box.firstElementChild.remove();
     if (atEnd && !paused) box.scrollTop = box.scrollHeight;
   });
@@ -83,6 +97,7 @@ function start() {
   document.querySelectorAll("[data-chart]").forEach(drawChart);
   document.querySelectorAll("[data-live]").forEach(follow);
   document.querySelectorAll("[data-tail]").forEach(tail);
+  document.querySelectorAll(".tail:not([data-tail]) p").forEach(p => { if (wrong.test(p.textContent)) p.className = "bad"; });
   // A choice that fills a text: event templates, code of a runtime.
   document.addEventListener("change", e => {
     const fill = e.target.dataset && e.target.dataset.fill;
