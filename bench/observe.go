@@ -93,10 +93,15 @@ func observeTable(ctx context.Context, out io.Writer, o options, nodes []*observ
 	fmt.Fprintln(out, "\n| function | observed | calls/s | ratio | lost | node's CPU µs a call |\n|---|---|---|---|---|---|")
 	for _, s := range all {
 		for _, w := range nodes {
-			w.rates, w.cpu = nil, nil
 			if err := w.prepare(ctx, s); err != nil {
 				return err
 			}
+		}
+		for _, w := range nodes { // instances start in a round that does not count
+			if err := w.round(ctx, o, s); err != nil {
+				return err
+			}
+			w.rates, w.cpu = nil, nil
 		}
 		for round := range o.rounds {
 			note(fmt.Sprintf("observability: %s, round %d", s.name, round+1))
