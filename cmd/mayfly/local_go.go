@@ -20,6 +20,9 @@ import (
 // localGo builds a Go function and returns what runs it against a Runtime API that
 // hands out the one event.
 func (p *project) localGo(ctx context.Context, scratch string, rec replay.Recording, debug bool) (cmd *exec.Cmd, wait string, err error) {
+	if _, err := exec.LookPath("dlv"); debug && err != nil {
+		return nil, "", fmt.Errorf("there is no dlv; `go install github.com/go-delve/delve/cmd/dlv@latest` installs it: %w", err)
+	}
 	binary := filepath.Join(scratch, "bootstrap")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
 	if debug { // optimised code shows wrong lines and variables
