@@ -34,16 +34,23 @@ func runEvents(ctx context.Context, out io.Writer, o options, work string) (err 
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
 	heading(out, o, "Bench of events,")
-	if err := acceptTable(ctx, out, o, n, work); err != nil {
-		return err
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{
+		{"accept", func() error { return acceptTable(ctx, out, o, n, work) }},
+		{"queue", func() error { return queueTable(ctx, out, o, n, work) }},
+		{"latency", func() error { return latencyTable(ctx, out, o, n) }},
+		{"timers", func() error { return timers(ctx, out, o, n) }},
+	} {
+		if !strings.Contains(part.name, o.only) {
+			continue
+		}
+		if err := part.run(); err != nil {
+			return err
+		}
 	}
-	if err := queueTable(ctx, out, o, n, work); err != nil {
-		return err
-	}
-	if err := latencyTable(ctx, out, o, n); err != nil {
-		return err
-	}
-	return timers(ctx, out, o, n)
+	return nil
 }
 
 // floor counts raw writes to JetStream that are synced one by one.

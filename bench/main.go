@@ -55,7 +55,7 @@ func main() {
 	flag.IntVar(&o.burst, "burst", 100, "concurrent calls to a function at zero")
 	flag.IntVar(&o.warm, "warm", 3000, "warm calls of each function with one caller")
 	flag.DurationVar(&o.span, "span", 3*time.Second, "how long each throughput run takes")
-	flag.StringVar(&o.only, "only", "", "measure only functions whose name contains this")
+	flag.StringVar(&o.only, "only", "", "measure only functions whose `name` contains this; with -wake, only accept, queue, latency or timers")
 	flag.StringVar(&o.out, "o", "", "write the results to this `file`, besides standard output")
 	flag.BoolVar(&o.wake, "wake", false, "measure queues and what else wakes functions, instead of calls")
 	flag.BoolVar(&o.http, "http", false, "measure HTTP endpoints and web servers, instead of calls")

@@ -35,13 +35,13 @@ type Notice struct {
 	Change   Change       `json:"change"`
 	Rule     string       `json:"rule"` // its id
 	Target   event.Target `json:"target"`
-	Sequence uint64       `json:"-"` // grows with each change of a key
+	Sequence uint64       `json:"sequence,omitempty"` // grows with each change of a key
 }
 
 // Options are what Notifications are made of. All are required.
 type Options struct {
 	Rules   *spine.Bucket
-	Outbox  *spine.Outbox
+	Outbox  *spine.Outbox // of notices that their targets did not take at once
 	Senders event.Sender
 	// Encode gives a notice the shape that the target's code reads.
 	Encode func(Notice) (event.Message, error)
@@ -51,7 +51,8 @@ type Options struct {
 // Notifications keep the rules of all buckets and deliver what they ask for. They
 // are safe for concurrent use.
 type Notifications struct {
-	o Options
+	o        Options
+	sequence sequence
 
 	mu    sync.RWMutex
 	rules map[string][]Rule // guarded by mu: by bucket; the slices are never changed
@@ -59,8 +60,14 @@ type Notifications struct {
 
 // Open reads the rules.
 func Open(ctx context.Context, o Options) (*Notifications, error) {
-	n := &Notifications{o: o, rules: map[string][]Rule{}}
-	err := o.Rules.List(ctx, "", func(_ string, value []byte, _ uint64) error {
+	n := &Notifications{o: o, sequence: sequence{kept: o.Rules}, rules: map[string][]Rule{}}
+	if err := n.sequence.open(ctx, o.Outbox); err != nil {
+		return nil, err
+	}
+	err := o.Rules.List(ctx, "", func(key string, value []byte, _ uint64) error {
+		if key == sequenceKey {
+			return nil
+		}
 		var s stored
 		if err := json.Unmarshal(value, &s); err != nil {
 			return fmt.Errorf("read the notifications of a bucket: %w", err)
@@ -138,8 +145,9 @@ func (n *Notifications) All() map[string][]Rule {
 func (n *Notifications) Wants(bucket string) bool { return len(n.Rules(bucket)) > 0 }
 
 // Record takes a change that has been made. When it returns nil, the notices that
-// the rules ask for are on disk and will be delivered. The changes of one key must
-// be recorded in the order in which they were made.
+// the rules ask for are on disk: with their targets or, of those that take nothing
+// now, in the outbox. The changes of one key must be recorded in the order in which
+// they were made.
 func (n *Notifications) Record(ctx context.Context, c Change) error {
 	rules := n.Rules(c.Bucket)
 	for i := range rules {
@@ -147,16 +155,36 @@ func (n *Notifications) Record(ctx context.Context, c Change) error {
 		if !r.matches(c.Event, c.Key) {
 			continue
 		}
-		b, err := json.Marshal(Notice{Change: c, Rule: r.ID, Target: r.Target})
+		number, err := n.sequence.next(ctx)
 		if err != nil {
 			return err
 		}
-		if err := n.o.Outbox.Put(ctx, b); err != nil {
+		if err := n.tell(ctx, Notice{Change: c, Rule: r.ID, Target: r.Target, Sequence: number}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// tell hands a notice to its target, and keeps it if the target doesn't take it. A
+// target may have it twice then, with the same id.
+func (n *Notifications) tell(ctx context.Context, notice Notice) error {
+	at, end := context.WithTimeout(ctx, handLimit)
+	err := n.send(at, notice)
+	end()
+	if err == nil {
+		return nil
+	}
+	n.o.Log.Debug("a notice about an object is sent later", "target", notice.Target.String(), "err", err)
+	b, err := json.Marshal(notice)
+	if err != nil {
+		return err
+	}
+	return n.o.Outbox.Put(ctx, b)
+}
+
+// handLimit is how long a target may take to take a notice while a client waits.
+const handLimit = 3 * time.Second
 
 // Run delivers notices until ctx ends.
 func (n *Notifications) Run(ctx context.Context) error {
@@ -169,29 +197,37 @@ const (
 	lastPause  = time.Minute
 )
 
-// deliver sends one notice. Those that can never arrive are dropped, and the log
-// tells.
-func (n *Notifications) deliver(ctx context.Context, body []byte, sequence uint64, attempt int) (retry time.Duration, err error) {
+// deliver sends one notice from the outbox.
+func (n *Notifications) deliver(ctx context.Context, body []byte, place uint64, attempt int) (retry time.Duration, err error) {
 	var notice Notice
 	if err := json.Unmarshal(body, &notice); err != nil {
 		n.o.Log.Error("a notice about an object can't be read and is dropped", "err", err)
 		return 0, nil
 	}
-	notice.Sequence = sequence
+	if notice.Sequence == 0 { // of a node that numbered notices in the outbox
+		notice.Sequence = place
+	}
+	if err := n.send(ctx, notice); err != nil {
+		n.o.Log.Debug("a notice about an object is sent again", "target", notice.Target.String(), "attempt", attempt, "err", err)
+		return min(firstPause<<min(attempt-1, 10), lastPause), err
+	}
+	return 0, nil
+}
+
+// send sends one notice. One that can never arrive is dropped, and the log tells;
+// then there is no error.
+func (n *Notifications) send(ctx context.Context, notice Notice) error {
 	m, err := n.o.Encode(notice)
 	if err != nil {
 		n.o.Log.Error("a notice about an object has no form and is dropped", "bucket", notice.Change.Bucket, "key", notice.Change.Key, "err", err)
-		return 0, nil
+		return nil
 	}
 	err = n.o.Senders.Send(ctx, notice.Target, m)
 	switch {
-	case err == nil:
-		return 0, nil
 	case errs.Is(err, errs.NotFound), errs.Is(err, errs.Invalid), errs.Is(err, errs.TooLarge), errs.Is(err, errs.Unsupported):
 		n.o.Log.Warn("a notice about an object can't be delivered and is dropped", "bucket", notice.Change.Bucket,
 			"key", notice.Change.Key, "rule", notice.Rule, "target", notice.Target.String(), "err", err)
-		return 0, nil
+		return nil
 	}
-	n.o.Log.Debug("a notice about an object is sent again", "target", notice.Target.String(), "attempt", attempt, "err", err)
-	return min(firstPause<<min(attempt-1, 10), lastPause), err
+	return err
 }

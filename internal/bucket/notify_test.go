@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func open(t *testing.T, dir string, s *targets) (*Notifications, func()) {
 	n, err := Open(t.Context(), Options{
 		Rules: rules, Outbox: outbox, Senders: s, Log: log,
 		Encode: func(n Notice) (event.Message, error) {
-			return event.Message{ID: n.Rule, Body: []byte(n.Change.Key)}, nil
+			return event.Message{ID: n.Rule, Body: []byte(n.Change.Key), Attributes: map[string]string{"sequence": strconv.FormatUint(n.Sequence, 10)}}, nil
 		},
 	})
 	if err != nil {
@@ -91,6 +92,7 @@ func TestRecordedChangesAreDeliveredAfterARestart(t *testing.T) {
 	if err := n.Set(t.Context(), "photos", []Rule{{ID: "r", Events: []Event{AnyCreated}, Target: resize}}); err != nil {
 		t.Fatal(err)
 	}
+	s.fail = []error{errs.Newf(errs.Unavailable, "later")}
 	for _, c := range []Change{
 		{Event: Put, Bucket: "photos", Key: "a"}, {Event: Deleted, Bucket: "photos", Key: "b"}, {Event: Put, Bucket: "other", Key: "c"},
 	} {
@@ -98,6 +100,7 @@ func TestRecordedChangesAreDeliveredAfterARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	<-s.told
 	end() // before anything was delivered
 
 	n, end = open(t, dir, s)
@@ -118,6 +121,31 @@ func TestRecordedChangesAreDeliveredAfterARestart(t *testing.T) {
 	run(t, n, s, 1)
 	if last := s.got[len(s.got)-1]; string(last.Body) != "later" {
 		t.Errorf("%s was delivered again", last.Body)
+	}
+}
+
+func TestTargetsHaveNoticesWhenTheChangeIsRecorded(t *testing.T) {
+	dir, s := t.TempDir(), &targets{told: make(chan struct{}, 16)}
+	var last uint64
+	for restart := range 3 {
+		n, end := open(t, dir, s) // which does not run: nothing goes by the outbox
+		if err := n.Set(t.Context(), "b", []Rule{{ID: "r", Events: []Event{Put}, Target: resize}}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := n.Record(t.Context(), Change{Event: Put, Bucket: "b", Key: "k"}); err != nil {
+				t.Fatal(err)
+			}
+			seq, err := strconv.ParseUint(s.got[len(s.got)-1].Attributes["sequence"], 10, 64)
+			if err != nil || seq <= last {
+				t.Errorf("after %d restarts a change has the number %d, %v, and one before it %d", restart, seq, err, last)
+			}
+			last = seq
+		}
+		end()
+	}
+	if len(s.got) != 6 {
+		t.Errorf("%d of 6 notices arrived", len(s.got))
 	}
 }
 

@@ -19,8 +19,13 @@ type bundle[T any] struct {
 }
 
 // do returns when the items are written, in the order of the calls. They are
-// written together, however many they are.
-func (g *group[T]) do(items []T) error {
+// written together, however many they are. Without items it waits for those that
+// were begun before.
+func (g *group[T]) do(items []T) error { return <-g.begin(items) }
+
+// begin is do for a caller that waits later, if at all: the outcome is sent to the
+// channel, which has room for it. What is begun later is written later.
+func (g *group[T]) begin(items []T) <-chan error {
 	b := bundle[T]{items: items, done: make(chan error, 1)}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, b)
@@ -29,7 +34,7 @@ func (g *group[T]) do(items []T) error {
 		go g.run()
 	}
 	g.mu.Unlock()
-	return <-b.done
+	return b.done
 }
 
 // run writes until nobody waits.
@@ -43,7 +48,10 @@ func (g *group[T]) run() {
 		for _, b := range now {
 			items = append(items, b.items...)
 		}
-		err := g.write(items)
+		var err error
+		if len(items) > 0 {
+			err = g.write(items)
+		}
 		for _, b := range now {
 			b.done <- err
 		}

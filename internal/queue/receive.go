@@ -47,7 +47,7 @@ func (q *Queues) Receive(ctx context.Context, name string, r Receive) ([]Deliver
 		}
 		switch {
 		case len(es) > 0:
-			return l.deliver(ctx, es)
+			return l.deliver(ctx, es, r.Inside)
 		case len(dead) > 0:
 			continue
 		case wake.at.IsZero():
@@ -106,8 +106,10 @@ func (l *live) grab(r Receive, visibility time.Duration, until time.Time) (es, d
 	return nil, nil, w, nil
 }
 
-// deliver notes that messages were received and returns them with their bodies.
-func (l *live) deliver(ctx context.Context, es []*entry) ([]Delivery, error) {
+// deliver notes that messages were received and returns them with their bodies. A
+// receiver inside does not wait for the note to be on disk: both end with the node,
+// after which the messages are visible, and at worst this receive was not counted.
+func (l *live) deliver(ctx context.Context, es []*entry, inside bool) ([]Delivery, error) {
 	l.mu.Lock()
 	changes := make([]change, len(es))
 	handles := make([]string, len(es))
@@ -121,7 +123,10 @@ func (l *live) deliver(ctx context.Context, es []*entry) ([]Delivery, error) {
 		ds[i].Group = e.Group
 	}
 	l.mu.Unlock()
-	if err := l.q.journal.do(changes); err != nil {
+	noted := l.q.journal.begin(changes)
+	if inside {
+		go l.noted(noted)
+	} else if err := <-noted; err != nil {
 		l.giveBack(es)
 		return nil, err
 	}
@@ -152,6 +157,13 @@ func (l *live) deliver(ctx context.Context, es []*entry) ([]Delivery, error) {
 		whole = append(whole, d)
 	}
 	return whole, nil
+}
+
+// noted waits for the note of a receive that nobody else waits for.
+func (l *live) noted(outcome <-chan error) {
+	if err := <-outcome; err != nil {
+		l.q.o.Log.Warn("receives are not on disk: they don't count after a restart", "queue", l.name, "err", err)
+	}
 }
 
 // giveBack makes messages ready that were taken and not handed out.

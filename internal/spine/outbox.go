@@ -23,6 +23,7 @@ type Outbox struct {
 	s        *Spine
 	subject  string
 	consumer jetstream.Consumer
+	st       jetstream.Stream
 }
 
 // Notices opens the outbox of notices about objects.
@@ -40,13 +41,23 @@ func (s *Spine) Notices(ctx context.Context) (*Outbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make consumer of %s: %w", noticesStream, err)
 	}
-	return &Outbox{s: s, subject: noticesSubject, consumer: c}, nil
+	return &Outbox{s: s, subject: noticesSubject, consumer: c, st: st}, nil
 }
 
 // Put stores an item; when it returns nil the item is on disk.
 func (o *Outbox) Put(ctx context.Context, body []byte) error {
 	_, err := o.s.publish(ctx, o.subject, "", body, reserve)
 	return err
+}
+
+// Last returns the sequence of the newest item, also if it was delivered; 0 if
+// there was none.
+func (o *Outbox) Last(ctx context.Context) (uint64, error) {
+	info, err := o.st.Info(ctx)
+	if err != nil {
+		return 0, wrap(err, "read %s", o.subject)
+	}
+	return info.State.LastSeq, nil
 }
 
 // Deliver delivers one item, whose sequence is greater than that of any item put

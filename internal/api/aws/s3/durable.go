@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/versity/versitygw/backend/posix"
+	"golang.org/x/sync/errgroup"
 )
 
 // The backend leaves it to the kernel when files reach the disk. Here they are
@@ -49,17 +50,21 @@ func (s *Store) syncNamed(path string) {
 	}
 }
 
-// syncUp writes path to disk and each directory above it up to root.
+// syncUp writes path to disk and each directory above it up to root: all at the
+// same time, for which the file system's journal needs one write and not one each.
 func syncUp(path, root string) error {
+	var group errgroup.Group
+	group.SetLimit(maxSyncs)
 	for ; ; path = filepath.Dir(path) {
-		if err := syncFile(path); err != nil {
-			return err
-		}
+		one := path
+		group.Go(func() error { return syncFile(one) })
 		if path == root || len(path) <= len(root) {
-			return nil
+			return group.Wait()
 		}
 	}
 }
+
+const maxSyncs = 8 // of one path at a time; each holds a thread
 
 // syncFile writes a file or directory to disk. One that is gone is no error.
 func syncFile(path string) error {

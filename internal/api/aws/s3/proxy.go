@@ -142,7 +142,7 @@ func (s *Store) within(c fiber.Ctx) (err error) {
 		// What is left of it would be read as the next request.
 		c.Response().Header.SetConnectionClose()
 	}
-	if err == nil && c.Response().StatusCode() < http.StatusMultipleChoices && changes(c.Method()) {
+	if err == nil && c.Response().StatusCode() < http.StatusMultipleChoices && changes(c.Method()) && c.RequestCtx().UserValue(onDisk) == nil {
 		s.syncNamed(c.Path())
 	}
 	return err

@@ -66,14 +66,11 @@ func (b *recorder) PutObject(ctx context.Context, in s3response.PutObjectInput) 
 	if err != nil {
 		return out, err
 	}
-	if err := b.store.syncObject(name, key); err != nil {
-		return out, b.fail(err)
-	}
 	e := bucket.Put
 	if request(ctx).method == fasthttp.MethodPost {
 		e = bucket.Post
 	}
-	return out, b.record(ctx, bucket.Change{Event: e, Bucket: name, Key: key, Size: wire.Value(out.Size), ETag: out.ETag, Version: out.VersionID})
+	return out, b.keep(ctx, bucket.Change{Event: e, Bucket: name, Key: key, Size: wire.Value(out.Size), ETag: out.ETag, Version: out.VersionID})
 }
 
 // CopyObject implements backend.Backend.
@@ -86,14 +83,11 @@ func (b *recorder) CopyObject(ctx context.Context, in s3response.CopyObjectInput
 	if err != nil {
 		return out, err
 	}
-	if err := b.store.syncObject(name, key); err != nil {
-		return out, b.fail(err)
-	}
 	c := bucket.Change{Event: bucket.Copy, Bucket: name, Key: key, Size: b.store.size(name, key), Version: wire.Value(out.VersionId)}
 	if out.CopyObjectResult != nil {
 		c.ETag = wire.Value(out.CopyObjectResult.ETag)
 	}
-	return out, b.record(ctx, c)
+	return out, b.keep(ctx, c)
 }
 
 // UploadPart implements backend.Backend.
@@ -111,10 +105,7 @@ func (b *recorder) CompleteMultipartUpload(ctx context.Context, in *sdk.Complete
 	if err != nil {
 		return out, version, err
 	}
-	if err := b.store.syncObject(name, key); err != nil {
-		return out, version, b.fail(err)
-	}
-	return out, version, b.record(ctx, bucket.Change{
+	return out, version, b.keep(ctx, bucket.Change{
 		Event: bucket.Completed, Bucket: name, Key: key, Size: b.store.size(name, key), ETag: wire.Value(out.ETag), Version: version,
 	})
 }
@@ -130,14 +121,11 @@ func (b *recorder) DeleteObject(ctx context.Context, in *sdk.DeleteObjectInput) 
 	if err != nil || !there {
 		return out, err
 	}
-	if err := b.store.syncObject(name, key); err != nil {
-		return out, b.fail(err)
-	}
 	c := bucket.Change{Event: bucket.Deleted, Bucket: name, Key: key, Version: wire.Value(in.VersionId)}
 	if wire.Value(in.VersionId) == "" && wire.Value(out.DeleteMarker) {
 		c.Event, c.Version = bucket.Marked, wire.Value(out.VersionId)
 	}
-	return out, b.record(ctx, c)
+	return out, b.keep(ctx, c)
 }
 
 // DeleteObjects implements backend.Backend, each object by DeleteObject.
@@ -184,7 +172,25 @@ func (b *recorder) DeleteBucket(ctx context.Context, name string) error {
 	return nil
 }
 
-// record completes a change by what its request tells, and has it kept.
+// keep has a change on disk and recorded when it returns nil. Both are done at the
+// same time: the change can be seen already, and is answered after both.
+func (b *recorder) keep(ctx context.Context, c bucket.Change) error {
+	synced := make(chan error, 1)
+	go func() { synced <- b.store.syncObject(c.Bucket, c.Key) }()
+	err := b.record(ctx, c)
+	if serr := <-synced; serr != nil {
+		return b.fail(serr)
+	}
+	if r, ok := ctx.(*fasthttp.RequestCtx); ok && err == nil {
+		r.SetUserValue(onDisk, true)
+	}
+	return err
+}
+
+// onDisk is the name of a request's value that says that what it changed is on disk.
+const onDisk = "mayfly-on-disk"
+
+// record completes a change by what its request tells, and has it recorded.
 func (b *recorder) record(ctx context.Context, c bucket.Change) error {
 	if !b.changes.Wants(c.Bucket) {
 		return nil
