@@ -116,19 +116,42 @@ func (q *Queues) CancelMove(id string) (Move, error) {
 
 // Moves returns the moves out of a queue, the newest first.
 func (q *Queues) Moves(from string) ([]Move, error) {
-	if _, err := q.live(from); err != nil {
+	l, err := q.live(from)
+	if err != nil {
 		return nil, err
 	}
 	q.moving.mu.Lock()
 	defer q.moving.mu.Unlock()
 	var ms []Move
 	for _, m := range q.moving.all {
-		if m.From == from {
+		if m.From == from && !m.Started.Before(l.created) { // not of an earlier queue of that name
 			ms = append(ms, *m)
 		}
 	}
 	slices.SortFunc(ms, func(a, b Move) int { return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(a.ID, b.ID)) })
 	return ms, nil
+}
+
+// dropMoves ends the moves out of a queue that is deleted, and forgets them.
+func (q *Queues) dropMoves(ctx context.Context, from string) {
+	q.moving.mu.Lock()
+	var over []string
+	for id, m := range q.moving.all {
+		switch {
+		case m.From != from:
+		case m.State == MoveRunning:
+			m.State = MoveCancelling // it must not go on with a later queue of that name
+		case m.State != MoveCancelling:
+			delete(q.moving.all, id)
+			over = append(over, id)
+		}
+	}
+	q.moving.mu.Unlock()
+	for _, id := range over {
+		if err := q.o.Moves.Delete(ctx, id, 0); err != nil {
+			q.o.Log.Warn("an old move of messages is still on record", "queue", from, "err", err)
+		}
+	}
 }
 
 // loadMoves reads the moves of the node's life before.

@@ -404,6 +404,11 @@ func TestDeadLettersGoToTheirQueueAndBack(t *testing.T) {
 		if ms, err := q.Moves("dead" + suffix); err != nil || len(ms) != 1 || ms[0].State != MoveCompleted {
 			t.Errorf("moves after a restart: %+v, %v", ms, err)
 		}
+		ok(t, q.Remove(t.Context(), "dead"+suffix))
+		q.create("dead"+suffix, nil)
+		if ms, err := q.Moves("dead" + suffix); err != nil || len(ms) != 0 {
+			t.Errorf("moves of a new queue of that name: %+v, %v", ms, err)
+		}
 	}
 }
 

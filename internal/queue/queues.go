@@ -389,6 +389,7 @@ func (q *Queues) Remove(ctx context.Context, name string) error {
 		q.release(e.part)
 	}
 	l.mu.Unlock()
+	q.dropMoves(context.WithoutCancel(ctx), name)
 	// What fails here is swept at the next start.
 	if err := q.o.Spine.RemoveLog(context.WithoutCancel(ctx), l.id); err != nil {
 		q.o.Log.Warn("the messages of a deleted queue are still on disk", "queue", name, "err", err)

@@ -98,6 +98,10 @@ func (r *running) work(ctx context.Context) {
 	if m.Concurrency > 0 {
 		w.most = m.Concurrency
 	}
+	if m.Window > 0 { // several would each open one of their own, for a part of the messages
+		w.turn = make(chan struct{}, 1)
+		w.turn <- struct{}{}
+	}
 	for range min(firstWorkers, w.most) {
 		w.add(ctx)
 	}
@@ -118,6 +122,7 @@ type workers struct {
 	most    int
 	under   sync.WaitGroup
 	busy    atomic.Int32
+	turn    chan struct{} // holds a token that a worker needs to gather; nil if there is no window
 
 	mu    sync.Mutex
 	count int           // guarded by mu
@@ -161,7 +166,7 @@ func (w *workers) loop(ctx context.Context) {
 		if pause > 0 {
 			w.r.sleep(ctx, pause)
 		}
-		ds, hide, taken, err := w.gather(ctx)
+		ds, hide, taken, err := w.inTurn(ctx)
 		if err != nil {
 			w.failed(err.Error())
 			w.back()
@@ -202,9 +207,23 @@ type received struct {
 	shown time.Time
 }
 
+// inTurn gathers a batch; if there is a window, once no other worker does.
+func (w *workers) inTurn(ctx context.Context) (ds []received, hide time.Duration, taken bool, err error) {
+	if w.turn == nil {
+		return w.gather(ctx)
+	}
+	select {
+	case <-w.turn:
+	case <-ctx.Done():
+		return nil, 0, true, nil
+	}
+	defer func() { w.turn <- struct{}{} }()
+	return w.gather(ctx)
+}
+
 // gather receives a batch: what is there when the first message is, and what
-// comes within the window. They are hidden for hide from then on. taken is true if there were messages, although the
-// filters may have left none.
+// comes within the window. They are hidden for hide from then on. taken is true
+// if there were messages, although the filters may have left none.
 func (w *workers) gather(ctx context.Context) (ds []received, hide time.Duration, taken bool, err error) {
 	hide, own, err := w.visibility()
 	if err != nil {
