@@ -225,14 +225,13 @@ func (w *workers) inTurn(ctx context.Context) (ds []received, hide time.Duration
 // comes within the window. They are hidden for hide from then on. taken is true
 // if there were messages, although the filters may have left none.
 func (w *workers) gather(ctx context.Context) (ds []received, hide time.Duration, taken bool, err error) {
-	hide, own, err := w.visibility()
+	hide, _, err = w.visibility()
 	if err != nil {
 		return nil, 0, false, err
 	}
 	wait := queue.MaxWait
 	var end time.Time
 	for {
-		now := time.Now()
 		got, err := w.t.o.Queues.Receive(ctx, w.m.Source.Name, queue.Receive{Max: w.m.Batch - len(ds), Visibility: &hide, Wait: &wait, Inside: true})
 		if err != nil {
 			w.giveBack(ds)
@@ -241,6 +240,12 @@ func (w *workers) gather(ctx context.Context) (ds []received, hide time.Duration
 		if taken = taken || len(got) > 0; len(got) > 0 && end.IsZero() {
 			end = time.Now().Add(w.m.Window)
 		}
+		_, own, err := w.visibility() // as it is now: the wait was long
+		if err != nil {
+			w.giveBack(append(ds, unshown(got)...))
+			return nil, 0, taken, err
+		}
+		now := time.Now()
 		for _, d := range w.filter(ctx, got) {
 			ds = append(ds, received{d, now.Add(own)})
 		}
@@ -252,6 +257,14 @@ func (w *workers) gather(ctx context.Context) (ds []received, hide time.Duration
 			return nil, 0, taken, nil
 		}
 	}
+}
+
+// unshown are messages that nobody will look at.
+func unshown(got []queue.Delivery) (ds []received) {
+	for _, d := range got {
+		ds = append(ds, received{Delivery: d})
+	}
+	return ds
 }
 
 // visibility returns for how long messages are hidden that are received now, and

@@ -233,6 +233,31 @@ func TestFailedMessagesComeBackAndDie(t *testing.T) {
 	}
 }
 
+// Workers wait for long for messages: a queue may be another one when one comes.
+func TestFailedMessageComesBackWhenItsQueueSaysNow(t *testing.T) {
+	calls := make(chan string, 100)
+	r := newRig(t, func(rs []record) (invoke.Result, error) {
+		calls <- rs[0].Body
+		if rs[0].Body == "first" {
+			return invoke.Result{}, nil
+		}
+		return invoke.Result{FunctionError: invoke.Unhandled}, nil
+	})
+	r.queue("q", func(c *queue.Config) { c.Visibility = time.Hour })
+	r.lead("q", nil)
+	r.send("q", "first")
+	<-calls // the workers have begun
+	ok(t, r.queues.Change(t.Context(), "q", func(c *queue.Config) error { c.Visibility = 20 * time.Millisecond; return nil }))
+	r.send("q", "fails")
+	for range 2 {
+		select {
+		case <-calls:
+		case <-time.After(patience):
+			t.Fatal("the failed message does not come back")
+		}
+	}
+}
+
 func TestAnswerNamesTheMessagesThatFailed(t *testing.T) {
 	for _, bad := range []struct{ name, id string }{{"one", ""}, {"unknown", "nobody"}, {"empty", " "}} {
 		var mu sync.Mutex
