@@ -40,6 +40,7 @@ type Options struct {
 	Driver        string           // "gvisor" or "process"
 	KeepAlive     time.Duration    // how long idle instances are kept
 	MemoryMB      int              // for all instances together
+	ReserveMB     int              // of the machine's memory, below which what idles gives way
 	Concurrency   int              // calls at one time
 	QueueLimit    time.Duration    // how long a call waits for an instance
 	DrainLimit    time.Duration    // how long calls under way may take at the end
@@ -124,6 +125,7 @@ func (o Options) config(t testing.TB) node.Config {
 	set(&cfg.OTLP, o.OTLP)
 	set(&cfg.KeepAlive, o.KeepAlive)
 	set(&cfg.MemoryMB, o.MemoryMB)
+	set(&cfg.ReserveMB, o.ReserveMB)
 	set(&cfg.Concurrency, o.Concurrency)
 	set(&cfg.QueueLimit, o.QueueLimit)
 	set(&cfg.DrainLimit, o.DrainLimit)

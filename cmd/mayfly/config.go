@@ -47,6 +47,7 @@ func bindConfig(f *pflag.FlagSet, c *node.Config) {
 	f.DurationVar(&c.KeepAlive, "keep-alive", c.KeepAlive, "how long an idle instance is kept")
 	f.DurationVar(&c.Linger, "linger", c.Linger, "how long an idle instance runs on before it is frozen")
 	f.IntVar(&c.MemoryMB, "memory", c.MemoryMB, "MB for all instances together; 0 means four fifths of the machine's")
+	f.IntVar(&c.ReserveMB, "memory-reserve", c.ReserveMB, "MB of the machine's memory to leave available: below it, idle instances give way; 0 means never")
 	f.IntVar(&c.SpareMB, "spare-memory", c.SpareMB, "MB for sandboxes kept ready for cold starts, beyond --memory; 0 keeps none")
 	f.IntVar(&c.SnapshotMB, "snapshot-storage", c.SnapshotMB, "MB on disk for snapshots of initialised functions; 0 makes none")
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "calls that may run at one time")

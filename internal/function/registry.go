@@ -31,8 +31,8 @@ type Builder interface {
 	Build(ctx context.Context, v *Version) error
 }
 
-// Options are what a Registry is made of. All are required but Obsolete and
-// Changed.
+// Options are what a Registry is made of. All are required but Obsolete,
+// Published and Changed.
 type Options struct {
 	Bucket   Bucket
 	Packages blob.Store
@@ -45,6 +45,10 @@ type Options struct {
 	// call can reach, after the registry has stopped handing it out. The same
 	// fingerprint may come back later. It must not block.
 	Obsolete func(fingerprint string)
+
+	// Published, if set, is told each published version when it becomes Active,
+	// and no more when the node starts again. It must not block.
+	Published func(v *Version)
 
 	// Changed, if set, is called after each change of what the registry hands
 	// out. It must not block.
@@ -281,6 +285,7 @@ func (r *Registry) keep(d *document, rev uint64) *entry {
 	r.mu.Unlock()
 	if old != nil {
 		r.tellObsolete(old.doc, d)
+		r.tellPublished(old.doc, d)
 	}
 	r.tellChanged()
 	return e
@@ -304,6 +309,23 @@ func (r *Registry) drop(name string, rev uint64) {
 func (r *Registry) tellChanged() {
 	if r.o.Changed != nil {
 		r.o.Changed()
+	}
+}
+
+// tellPublished tells of versions that are Active in next and were not in old. (A
+// new function has none: it is still to be built.)
+func (r *Registry) tellPublished(old, next *document) {
+	if r.o.Published == nil {
+		return
+	}
+	active := map[string]bool{}
+	for _, v := range old.Versions {
+		active[v.Version] = v.State == Active
+	}
+	for _, v := range next.Versions {
+		if v.State == Active && !active[v.Version] {
+			r.o.Published(v)
+		}
 	}
 }
 

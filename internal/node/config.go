@@ -69,6 +69,7 @@ type Config struct {
 	Linger          time.Duration // how long an idle instance runs on before it is frozen
 	MemoryMB        int           // for all instances together; 0 means four fifths of the machine's
 	Concurrency     int           // calls that may run at one time
+	ReserveMB       int           // of the machine's memory that stays available: below it, what idles gives way; 0 means never
 	SpareMB         int           // for sandboxes that are kept ready, so that snapshots restore faster; 0 keeps none
 	SnapshotMB      int           // on disk, for all snapshots together; 0 makes none
 	Starts          int           // instances that may be starting at one time; 0 means twice the CPUs
@@ -107,6 +108,7 @@ func Default() Config {
 		Driver:          DriverGVisor,
 		KeepAlive:       5 * time.Minute,
 		Linger:          50 * time.Millisecond,
+		ReserveMB:       256,
 		SpareMB:         96,
 		SnapshotMB:      4096,
 		Concurrency:     1000,
@@ -192,7 +194,7 @@ func (c Config) check() (Config, error) {
 		least int64
 	}{
 		{"concurrency", int64(c.Concurrency), 1}, {"starts", int64(c.Starts), 0}, {"memory", int64(c.MemoryMB), 0},
-		{"spare-memory", int64(c.SpareMB), 0}, {"snapshot-storage", int64(c.SnapshotMB), 0},
+		{"spare-memory", int64(c.SpareMB), 0}, {"memory-reserve", int64(c.ReserveMB), 0}, {"snapshot-storage", int64(c.SnapshotMB), 0},
 		{"max-sync-payload", c.MaxSyncPayload, 1}, {"max-async-payload", c.MaxAsyncPayload, 1}, {"max-answer", c.MaxAnswer, 1},
 		{"max-stream", c.MaxStream, 1},
 	} {

@@ -17,7 +17,7 @@ func (n *Node) openDoors(context.Context) error {
 	mux := wire.NewMux(n.auth, n.log)
 	mux.Restrict(permits)
 	door := lambda.New(lambda.Options{
-		Region: n.cfg.Region, Account: n.cfg.Account, Functions: n.registry, Invoker: n.invoker, Capacity: n.pool,
+		Region: n.cfg.Region, Account: n.cfg.Account, Functions: n.registry, Invoker: n.invoker, Capacity: n.pool, Snapshots: n.pool,
 		Runtimes: runtimes.Names(), Concurrency: n.cfg.Concurrency,
 		MaxSync: n.cfg.MaxSyncPayload, MaxAsync: n.cfg.MaxAsyncPayload, Log: n.log,
 		URLs: n.urls, URL: func(id string) string { return n.endpointURL(id, labelURLs) }, Policies: n.policies,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/metrics"
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/trigger"
 )
 
@@ -36,6 +37,25 @@ func (n *Node) openMetrics(context.Context) error {
 	gauge("mayfly_concurrency", "Calls that run now.", func(t tell) { t(float64(n.pool.Busy())) })
 	gauge("mayfly_concurrency_limit", "Calls that may run at a time.", func(t tell) { t(float64(n.cfg.Concurrency)) })
 	gauge("mayfly_memory_budget_bytes", "Memory for all instances together.", func(t tell) { t(float64(n.cfg.MemoryMB) * (1 << 20)) })
+	gauge("mayfly_memory_available_bytes", "Memory that the node and its functions can still get.", func(t tell) {
+		if bytes, known := sandbox.Available(); known {
+			t(float64(bytes))
+		}
+	})
+	gauge("mayfly_memory_scarce", "1 while less memory is available than is to stay so.", func(t tell) {
+		scarce := 0.0
+		if n.pool.Relief().Scarce {
+			scarce = 1
+		}
+		t(scarce)
+	})
+	gauge("mayfly_memory_relief", "What was done to have memory available, since the node's start: times that it was scarce, idle instances trimmed or closed, spare sandboxes closed.", func(t tell) {
+		r := n.pool.Relief()
+		t(float64(r.Times), "scarce")
+		t(float64(r.Trimmed), "trimmed")
+		t(float64(r.Spares), "spares")
+		t(float64(r.Closed), "closed")
+	}, "what")
 	gauge("mayfly_snapshots", "Snapshots that are kept.", func(t tell) { have, _ := n.snapshotUsage(); t(float64(have)) })
 	gauge("mayfly_snapshots_bytes", "Disk that snapshots take.", func(t tell) { _, bytes := n.snapshotUsage(); t(float64(bytes)) })
 	gauge("mayfly_logs_bytes", "Disk that logs take.", n.tellLogs)

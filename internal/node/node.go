@@ -208,6 +208,7 @@ func (n *Node) openCore(ctx context.Context) error {
 	n.pool = sandbox.NewPool(sandbox.PoolConfig{
 		Driver: n.driver, Plan: n.planner.plan, Sink: n.sink(), Log: n.log,
 		KeepAlive: n.cfg.KeepAlive, Linger: n.cfg.Linger, MemoryMB: n.cfg.MemoryMB, Starts: n.cfg.Starts, Saturated: sandbox.NewCPUs().Saturated,
+		TrimAfter: trimAfter, Available: sandbox.Available, ReserveMB: n.cfg.ReserveMB,
 		Snapshots: n.shots, SpareMB: n.cfg.SpareMB, InitLimit: n.cfg.InitLimit, QueueLimit: n.cfg.QueueLimit, MaxResponse: n.cfg.MaxAnswer, MaxStream: n.cfg.MaxStream,
 	})
 	bucket, err := n.spine.Bucket(ctx, spine.FunctionsBucket)
@@ -220,7 +221,8 @@ func (n *Node) openCore(ctx context.Context) error {
 	n.registry, err = function.Open(ctx, function.Options{
 		Bucket: bucket, Packages: n.blobs, Runtimes: n.planner, Builder: n.planner,
 		Limits: limits, Log: n.log, Obsolete: n.pool.Retire,
-		Changed: func() { n.capacity.Changed() },
+		Changed:   func() { n.capacity.Changed() },
+		Published: n.wantSnapshot,
 	})
 	if err != nil {
 		return err
@@ -289,6 +291,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.capacity.Run(gctx) })
 	g.Go(func() error { return n.collectImages(gctx) })
 	g.Go(func() error { return n.expectStarts(gctx) })
+	g.Go(func() error { return n.pool.Run(gctx) })
 	g.Go(func() error { return n.queues.Run(gctx) })
 	g.Go(func() error { return n.triggers.Run(gctx) })
 	g.Go(func() error { return n.notices.Run(gctx) })

@@ -2,11 +2,17 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/admin"
+	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/snapshot"
 )
+
+// trimAfter is how long an instance is frozen before it gives back memory that
+// its next call would miss: by then that is likely to be long from now.
+const trimAfter = 5 * time.Second
 
 // openSnapshots opens the store of snapshots, if the driver makes any.
 func (n *Node) openSnapshots(context.Context) (err error) {
@@ -33,6 +39,14 @@ func (n *Node) expectStarts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wantSnapshot has a version saved whose owner asked for that: it need not wait
+// for its first call.
+func (n *Node) wantSnapshot(v *function.Version) {
+	if v.Snapshot == function.SnapshotPublished {
+		n.pool.WantSnapshot(v)
+	}
 }
 
 // describeSnapshots tells of them; nil where none are made.

@@ -105,6 +105,14 @@ type Saver interface {
 	Save(ctx context.Context, state *os.File) error
 }
 
+// Trimmer is what a Sandbox is besides when it can do with less memory.
+type Trimmer interface {
+	// Trim has the sandbox give back all memory that it can read again or do
+	// without while it waits. It returns before that is done. The sandbox may be
+	// paused; its next work takes some milliseconds longer.
+	Trim() error
+}
+
 // Exit is how a sandbox ended.
 type Exit struct {
 	Code   int  // exit status of the first process, when Signal is 0

@@ -41,6 +41,7 @@ type fakeSandbox struct {
 	mu      sync.Mutex
 	paused  bool
 	pauses  int
+	trims   int
 	settled int
 }
 
@@ -149,6 +150,19 @@ func (sb *fakeSandbox) Resume(context.Context) error {
 	}
 	sb.paused = false
 	return nil
+}
+
+func (sb *fakeSandbox) Trim() error {
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	sb.trims++
+	return nil
+}
+
+func (sb *fakeSandbox) trimmed() int {
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	return sb.trims
 }
 
 func (sb *fakeSandbox) Memory() (int64, int64, error) { return 1 << 20, 2 << 20, nil }

@@ -40,7 +40,35 @@ func (p *Pool) freeze(i *Instance) {
 		p.remove(i)
 		return
 	}
-	p.arm(i, max(0, p.cfg.KeepAlive-time.Since(i.since)), p.expire)
+	left := max(0, p.cfg.KeepAlive-time.Since(i.since))
+	if p.cfg.TrimAfter >= left {
+		p.arm(i, left, p.expire)
+		return
+	}
+	p.arm(i, p.cfg.TrimAfter, func(i *Instance) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if i.state == idle {
+			p.trim(i)
+			p.arm(i, max(0, p.cfg.KeepAlive-time.Since(i.since)), p.expire)
+		}
+	})
+}
+
+// trim has an idle instance give back memory, once until its next call, and
+// reports whether it was told to now. The caller holds mu.
+func (p *Pool) trim(i *Instance) bool {
+	t, ok := i.sb.(Trimmer)
+	if !ok || i.trimmed {
+		return false
+	}
+	i.trimmed = true
+	if err := t.Trim(); err != nil {
+		p.cfg.Log.Debug("an idle instance could not be told to give memory back", "instance", i.ID, "err", err)
+		return false
+	}
+	p.relief.trimmed.Add(1)
+	return true
 }
 
 // thaw makes an instance run again that may be frozen. It takes its own time,

@@ -55,6 +55,7 @@ type Instance struct {
 	users   int  // calls that have it now
 	surplus bool // was provisioned, and is no longer wanted as such
 	watched bool // its end will be noticed
+	trimmed bool // has given memory back since its last call
 	since   time.Time
 	timer   *time.Timer
 	group   *group

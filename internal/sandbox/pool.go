@@ -32,6 +32,7 @@ type PoolConfig struct {
 
 	KeepAlive   time.Duration // an instance that was idle this long is closed
 	Linger      time.Duration // an instance that was idle this long is frozen until its next call; 0 means at once
+	TrimAfter   time.Duration // a frozen instance that is not called for this long gives back memory, which makes its next call some milliseconds slower
 	MemoryMB    int           // budget for the memory limits of all instances together
 	Starts      int           // instances that may be starting at one time
 	InitLimit   time.Duration // for a runtime's first init
@@ -42,6 +43,11 @@ type PoolConfig struct {
 	// Saturated reports whether the machine's CPUs are all busy; it is called
 	// often. nil means never.
 	Saturated func() bool
+
+	// Available returns how much memory the machine has left, in bytes, and false
+	// where that can't be known; see ReserveMB. nil means never.
+	Available func() (int64, bool)
+	ReserveMB int // memory that is to stay available: below it, idle instances and spare sandboxes give way; 0 means never
 
 	Snapshots *snapshot.Store // of initialised instances; nil, or a driver that makes none, means that each start is an init
 	SpareMB   int             // memory for sandboxes that are kept ready for snapshots; 0 means none
@@ -76,6 +82,7 @@ type Pool struct {
 	closing sync.WaitGroup // instances being started or closed
 	saves   saves
 	spares  *spares // nil when there are no snapshots
+	relief  relief
 
 	mu        sync.Mutex // guards what follows and the pool's part of each Instance
 	groups    map[string]*group
@@ -262,7 +269,7 @@ func (p *Pool) offer(i *Instance) {
 
 func (p *Pool) take(i *Instance) {
 	i.state, i.since = busy, time.Now()
-	i.users = 0
+	i.users, i.trimmed = 0, false
 	i.group.enter(i)
 	p.busyNow++
 	if i.timer != nil {

@@ -94,6 +94,29 @@ func (p *Pool) Expect(ctx context.Context, v *function.Version) error {
 	return nil
 }
 
+// WantSnapshot has a snapshot of v made when the node has time, if v's instances
+// may come of one and there is none yet.
+func (p *Pool) WantSnapshot(v *function.Version) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.shut {
+		p.wantSnapshot(p.group(v))
+	}
+}
+
+// Saved reports whether the next instance of v would come of a snapshot.
+func (p *Pool) Saved(ctx context.Context, v *function.Version) bool {
+	if !p.snapshots(v) || !p.cfg.Snapshots.Holds(v.Fingerprint()) {
+		return false
+	}
+	plan, err := p.cfg.Plan(ctx, v)
+	if err != nil {
+		return false
+	}
+	key, err := p.snapshotKey(ctx, v, plan)
+	return err == nil && p.cfg.Snapshots.Has(key)
+}
+
 // snapshotKey names the snapshot of v: all that a restored instance can't be
 // told anew goes into it.
 func (p *Pool) snapshotKey(ctx context.Context, v *function.Version, plan Plan) (snapshot.Key, error) {
@@ -191,7 +214,8 @@ func (i *Instance) reset() error {
 	return err
 }
 
-// wantSnapshot notes that g, whose init has just succeeded, has no snapshot yet.
+// wantSnapshot notes that g, whose init has just succeeded or whose owner asked
+// for it, has no snapshot yet.
 // The snapshot is made of another instance: one that has run calls holds what
 // it was called with, and this one's call is not to wait. The caller holds mu.
 func (p *Pool) wantSnapshot(g *group) {

@@ -105,6 +105,18 @@ func (s *Store) Has(k Key) bool {
 	return s.files[k.name()] != nil
 }
 
+// Holds reports whether there is any snapshot with a fingerprint.
+func (s *Store) Holds(fingerprint string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.files {
+		if strings.HasPrefix(name, fingerprint+"-") {
+			return true
+		}
+	}
+	return false
+}
+
 // Get opens a snapshot; the caller closes it. It may be evicted meanwhile: the
 // open file stays whole. Without one the error is of kind errs.NotFound.
 func (s *Store) Get(k Key) (*os.File, error) {

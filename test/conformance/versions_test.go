@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"os"
@@ -44,6 +45,7 @@ type ran struct {
 func TestVersions(t *testing.T) {
 	n := mayflytest.Start(t)
 	t.Run("GoSDK", func(t *testing.T) { testVersionsGoSDK(t, n) })
+	t.Run("SnapStart", func(t *testing.T) { testSnapStart(t, n) })
 	t.Run("AWSCLI", func(t *testing.T) { testVersionsCLI(t, n) })
 	t.Run("Boto3", func(t *testing.T) {
 		c := newTool(t, n, "apt-get install python3-boto3", "/usr/bin/python3", "python3")
@@ -157,6 +159,48 @@ func testVersionsGoSDK(t *testing.T, n *mayflytest.Node) {
 	}
 	if strings.Join(versions, " ") != "$LATEST 1" {
 		t.Errorf("versions %v", versions)
+	}
+}
+
+// testSnapStart publishes a version that wants a snapshot, and calls it when it
+// says that it has one.
+func testSnapStart(t *testing.T, n *mayflytest.Node) {
+	c, name, ctx := sdk(n, func(o *lambda.Options) { o.RetryMaxAttempts = 1 }), "snapstart", t.Context()
+	one, _ := versionZips(t)
+	create(t, c, name, func(in *lambda.CreateFunctionInput) {
+		in.Code.ZipFile, in.SnapStart = one, &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}
+	})
+	waitActive(t, c, name)
+	wants := func(qualifier *string, want types.SnapStartOptimizationStatus, patience time.Duration) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+			f, err := c.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &name, Qualifier: qualifier})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.SnapStart.ApplyOn == types.SnapStartApplyOnPublishedVersions && f.SnapStart.OptimizationStatus == want && f.State == types.StateActive {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s shows %+v, want %s", aws.ToString(qualifier), f.SnapStart, want)
+			}
+		}
+	}
+	v, err := c.PublishVersion(ctx, &lambda.PublishVersionInput{FunctionName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.SnapStart.OptimizationStatus != types.SnapStartOptimizationStatusOff {
+		t.Errorf("a version without a snapshot yet shows %+v", v.SnapStart)
+	}
+	wants(v.Version, types.SnapStartOptimizationStatusOn, patience)
+	wants(nil, types.SnapStartOptimizationStatusOff, 0) // $LATEST
+	out, err := c.Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, Qualifier: v.Version, LogType: types.LogTypeTail})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tail, err := base64.StdEncoding.DecodeString(aws.ToString(out.LogResult)); err != nil || !strings.Contains(string(tail), "Restore Duration") {
+		t.Errorf("the first call of a version that has a snapshot: %s %v", tail, err)
 	}
 }
 

@@ -109,7 +109,7 @@ func database(t *testing.T) netip.AddrPort {
 	if err != nil || os.Geteuid() != 0 {
 		t.Skip("PostgreSQL needs its user, and functions a network: run as root")
 	}
-	addr := ownAddress(t)
+	addr := lambdatest.OwnAddress(t)
 	l, err := net.Listen("tcp", addr.String()+":0")
 	if err != nil {
 		t.Fatal(err)
@@ -160,22 +160,6 @@ func database(t *testing.T) netip.AddrPort {
 			t.Fatalf("PostgreSQL does not answer: %v", err)
 		}
 	}
-}
-
-// ownAddress returns an address of this machine that is not loopback's.
-func ownAddress(t *testing.T) netip.Addr {
-	t.Helper()
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
-			return p.Addr()
-		}
-	}
-	t.Skip("this machine has no address but loopback's")
-	return netip.Addr{}
 }
 
 func TestTheRESTExampleKeepsItsPetsInPostgreSQL(t *testing.T) {

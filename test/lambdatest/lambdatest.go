@@ -9,6 +9,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -161,4 +163,21 @@ func Zip(t testing.TB, name, content string) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// OwnAddress returns an IPv4 address of this machine that is not loopback's, and
+// skips the test where there is none.
+func OwnAddress(t testing.TB) netip.Addr {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
+			return p.Addr()
+		}
+	}
+	t.Skip("this machine has no address but loopback's")
+	return netip.Addr{}
 }

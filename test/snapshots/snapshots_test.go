@@ -36,6 +36,7 @@ type answer struct {
 	Stream, Env string   // the log stream, as the context and the environment name it
 	Hooks       []string
 	Secret      any
+	Kept, Again string // how init's connection answers, and a new one
 }
 
 type node struct {
@@ -265,9 +266,24 @@ func TestSnapshotOutlivesTheNodeAndNotTheCode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v.SnapStart.ApplyOn != types.SnapStartApplyOnPublishedVersions || v.SnapStart.OptimizationStatus != types.SnapStartOptimizationStatusOn {
-			t.Errorf("a published version shows %+v", v.SnapStart)
+		if v.SnapStart.ApplyOn != types.SnapStartApplyOnPublishedVersions || v.SnapStart.OptimizationStatus != types.SnapStartOptimizationStatusOff {
+			t.Errorf("a version that has just been published shows %+v", v.SnapStart)
 		}
+		n.awaitFiles(t, 3) // nobody called it
+		c, err := n.GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("off"), Qualifier: v.Version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.SnapStart.OptimizationStatus != types.SnapStartOptimizationStatusOn {
+			t.Errorf("a version that has a snapshot shows %+v", c.SnapStart)
+		}
+		if r := n.MustCall(t, "off:"+*v.Version, map[string]any{}, nil); !strings.Contains(r.Tail, "Restore Duration") {
+			t.Errorf("its first call: %s", r.Tail)
+		}
+		if _, err := n.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: aws.String("off")}); err != nil {
+			t.Fatal(err)
+		}
+		n.awaitFiles(t, 2)
 	})
 	if err := os.WriteFile(filepath.Join(n.dir, "tmp-left"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)

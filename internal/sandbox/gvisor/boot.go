@@ -90,6 +90,7 @@ type bootCommand struct {
 	exitFD  int
 	donated int
 	fillFD  int
+	trimFD  int
 }
 
 // SetFlags implements subcommands.Command.
@@ -98,6 +99,7 @@ func (b *bootCommand) SetFlags(f *flag.FlagSet) {
 	f.IntVar(&b.exitFD, exitFDFlag, -1, "pipe that takes the first process's wait status")
 	f.IntVar(&b.donated, donatedFlag, 0, "number of descriptors that are this process's to have")
 	f.IntVar(&b.fillFD, fillFlag, -1, "socket that says what a blank sandbox is to become")
+	f.IntVar(&b.trimFD, trimFlag, -1, "pipe that says when to give memory back")
 }
 
 // Execute implements subcommands.Command. args are gVisor's: the configuration
@@ -106,6 +108,14 @@ func (b *bootCommand) Execute(ctx context.Context, f *flag.FlagSet, args ...any)
 	if err := closeInherited(b.donated); err != nil {
 		fmt.Fprintln(os.Stderr, "close inherited descriptors:", err)
 		return subcommands.ExitFailure
+	}
+	if b.trimFD >= 0 {
+		program, err := programMappings()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "find the program in memory:", err)
+			return subcommands.ExitFailure
+		}
+		go awaitTrims(b.trimFD, program)
 	}
 	if b.fillFD >= 0 {
 		go awaitFill(b.fillFD)

@@ -54,6 +54,7 @@ type Sandbox struct {
 
 	stdin, stdout, stderr *os.File
 	exitReport            *os.File // the Sentry's word on the first process
+	trim                  *os.File // takes the word to give memory back
 	log                   *os.File // the Sentry's own last words
 	tmp                   *os.File // the contents of /tmp
 	control               control
@@ -361,7 +362,7 @@ func (s *Sandbox) close() error {
 		<-s.done
 	}
 	s.control.close()
-	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr, s.exitReport, s.log, s.tmp, s.fill, s.pidfd} {
+	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr, s.exitReport, s.trim, s.log, s.tmp, s.fill, s.pidfd} {
 		if f != nil {
 			f.Close()
 		}

@@ -2,6 +2,7 @@ package gvisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -67,6 +68,11 @@ func (d *Driver) Blank(ctx context.Context, id string, like sandbox.Spec) (sandb
 	}, blankImages)
 	if err != nil {
 		return nil, err
+	}
+	if like.Patient { // it will wait
+		if err := s.giveBack(trimGarbage); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	return &blank{s}, nil
 }

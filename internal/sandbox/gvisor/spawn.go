@@ -223,6 +223,7 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 		d.add("spec-fd", give(memfd("spec", text))),
 		d.add("start-sync-fd", pipeFrom(&ready)),
 		d.add(exitFDFlag, pipeFrom(&s.exitReport)),
+		d.add(trimFlag, pipeTo(&s.trim)),
 		d.add("stdio-fds", pipeTo(&s.stdin)),
 		d.add("stdio-fds", pipeFrom(&s.stdout)),
 		d.add("stdio-fds", pipeFrom(&s.stderr)),

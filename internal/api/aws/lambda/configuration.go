@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -16,8 +17,8 @@ const timeLayout = "2006-01-02T15:04:05.000+0000"
 
 // configuration shows a version with its state. qualifier is the one that the
 // request used: Lambda repeats it in the ARN.
-func (d *Door) configuration(v *function.Version, qualifier string) *FunctionConfiguration {
-	c := d.listed(v, qualifier)
+func (d *Door) configuration(ctx context.Context, v *function.Version, qualifier string) *FunctionConfiguration {
+	c := d.listed(ctx, v, qualifier)
 	c.State = string(v.State)
 	c.StateReason = wire.Some(v.StateReason)
 	c.StateReasonCode = reasonCode(v.StateReasonCode)
@@ -29,7 +30,7 @@ func (d *Door) configuration(v *function.Version, qualifier string) *FunctionCon
 }
 
 // listed shows a version as lists do: without state and runtime version.
-func (d *Door) listed(v *function.Version, qualifier string) *FunctionConfiguration {
+func (d *Door) listed(ctx context.Context, v *function.Version, qualifier string) *FunctionConfiguration {
 	c := &FunctionConfiguration{
 		Architectures:    []string{architectureName(v.Architecture)},
 		CodeSha256:       new(codeSha256(v.Code)),
@@ -46,7 +47,7 @@ func (d *Door) listed(v *function.Version, qualifier string) *FunctionConfigurat
 		RevisionId:       new(v.Revision),
 		Role:             new(v.Role),
 		Runtime:          v.Runtime,
-		SnapStart:        snapStart(v),
+		SnapStart:        d.snapStart(ctx, v),
 		Timeout:          new(int32(v.Timeout / time.Second)),
 		TracingConfig:    &TracingConfigResponse{Mode: v.Tracing},
 		Version:          new(v.Version),

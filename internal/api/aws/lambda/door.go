@@ -37,6 +37,12 @@ type Capacity interface {
 	Ready(v *function.Version) sandbox.Readiness
 }
 
+// Snapshots tells of initialised instances that were saved.
+type Snapshots interface {
+	// Saved reports whether the next instance of v would come of a snapshot.
+	Saved(ctx context.Context, v *function.Version) bool
+}
+
 // Options are what a Door is made of. All are required.
 type Options struct {
 	Region      string
@@ -44,6 +50,7 @@ type Options struct {
 	Functions   *function.Registry
 	Invoker     Invoker
 	Capacity    Capacity
+	Snapshots   Snapshots
 	Runtimes    []string // the names on offer, for error messages
 	Concurrency int      // calls that may run at one time
 	MaxSync     int64    // largest payload of a synchronous call, in bytes

@@ -82,6 +82,9 @@ type rig struct {
 	capacity *capacity
 }
 
+// Saved implements Snapshots: there are none.
+func (*capacity) Saved(context.Context, *function.Version) bool { return false }
+
 // capacity is a Capacity that answers as the test says.
 type capacity struct{ ready map[string]sandbox.Readiness } // by version
 
@@ -130,7 +133,7 @@ func newRig(t *testing.T) *rig {
 		}
 	})
 	r.Door = New(Options{
-		Region: "us-east-1", Account: "000000000000", Functions: reg, Invoker: r.invoker, Capacity: r.capacity,
+		Region: "us-east-1", Account: "000000000000", Functions: reg, Invoker: r.invoker, Capacity: r.capacity, Snapshots: r.capacity,
 		Runtimes: []string{"python3.11", "python3.12"}, Concurrency: 1000,
 		MaxSync: 6 << 20, MaxAsync: 1 << 20, Log: slog.New(slog.DiscardHandler),
 		URLs: urls, URL: func(id string) string { return "http://" + id + ".fn.localhost/" }, Policies: policies,

@@ -43,7 +43,7 @@ func (d *Door) CreateFunction(ctx context.Context, in *CreateFunctionInput) (*Cr
 		return nil, d.failRuntime(t, in.Runtime, err)
 	}
 	d.warn(v)
-	return d.configuration(v, ""), nil
+	return d.configuration(ctx, v, ""), nil
 }
 
 // checkCreate checks the parameters that only CreateFunction has.
@@ -109,7 +109,7 @@ func (d *Door) GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunct
 	}
 	out := &GetFunctionOutput{
 		Code:          &FunctionCodeLocation{RepositoryType: new("S3"), Location: new(d.codeURL(ctx, v))},
-		Configuration: d.configuration(v, t.qualifier),
+		Configuration: d.configuration(ctx, v, t.qualifier),
 	}
 	tags, err := d.o.Functions.Tags(t.name)
 	if err != nil {
@@ -129,7 +129,7 @@ func (d *Door) GetFunction(ctx context.Context, in *GetFunctionInput) (*GetFunct
 }
 
 // GetFunctionConfiguration shows a function's configuration.
-func (d *Door) GetFunctionConfiguration(_ context.Context, in *GetFunctionConfigurationInput) (*GetFunctionConfigurationOutput, error) {
+func (d *Door) GetFunctionConfiguration(ctx context.Context, in *GetFunctionConfigurationInput) (*GetFunctionConfigurationOutput, error) {
 	t, err := d.target(in.FunctionName, in.Qualifier)
 	if err != nil {
 		return nil, err
@@ -138,12 +138,12 @@ func (d *Door) GetFunctionConfiguration(_ context.Context, in *GetFunctionConfig
 	if err != nil {
 		return nil, d.fail(t, err)
 	}
-	return d.configuration(v, t.qualifier), nil
+	return d.configuration(ctx, v, t.qualifier), nil
 }
 
 // ListFunctions lists functions by name, or with FunctionVersion ALL each with
 // its published versions after it.
-func (d *Door) ListFunctions(_ context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error) {
+func (d *Door) ListFunctions(ctx context.Context, in *ListFunctionsInput) (*ListFunctionsOutput, error) {
 	var c constraints
 	c.oneOf("functionVersion", in.FunctionVersion, FunctionVersionAll)
 	if err := c.err(); err != nil {
@@ -175,7 +175,7 @@ func (d *Door) ListFunctions(_ context.Context, in *ListFunctionsInput) (*ListFu
 			qualifier = v.Version
 			last += ":" + v.Version
 		}
-		out.Functions = append(out.Functions, *d.listed(v, qualifier))
+		out.Functions = append(out.Functions, *d.listed(ctx, v, qualifier))
 	}
 	if more {
 		out.NextMarker = marker(last)
@@ -216,7 +216,7 @@ func (d *Door) UpdateFunctionCode(ctx context.Context, in *UpdateFunctionCodeInp
 	if v.Version != function.Latest {
 		qualifier = v.Version
 	}
-	return d.configuration(v, qualifier), nil
+	return d.configuration(ctx, v, qualifier), nil
 }
 
 // UpdateFunctionConfiguration changes what the request names of a function's
@@ -244,7 +244,7 @@ func (d *Door) UpdateFunctionConfiguration(ctx context.Context, in *UpdateFuncti
 		return nil, d.failRuntime(t, in.Runtime, err)
 	}
 	d.warn(v)
-	return d.configuration(v, ""), nil
+	return d.configuration(ctx, v, ""), nil
 }
 
 // GetAccountSettings shows the node's limits and what is used of them.

@@ -194,12 +194,12 @@ func snapshotOf(s *SnapStart) string {
 }
 
 // snapStart is what an owner sees of it: Lambda's own terms, which say nothing of
-// snapshots that nobody asked for.
-func snapStart(v *function.Version) *SnapStartResponse {
+// snapshots that nobody asked for. It is on when there is a snapshot.
+func (d *Door) snapStart(ctx context.Context, v *function.Version) *SnapStartResponse {
 	r := &SnapStartResponse{ApplyOn: SnapStartApplyOnNone, OptimizationStatus: SnapStartOptimizationStatusOff}
 	if v.Snapshot == function.SnapshotPublished {
 		r.ApplyOn = SnapStartApplyOnPublishedVersions
-		if v.Version != function.Latest {
+		if v.Version != function.Latest && d.o.Snapshots.Saved(ctx, v) {
 			r.OptimizationStatus = SnapStartOptimizationStatusOn
 		}
 	}

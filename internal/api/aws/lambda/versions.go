@@ -27,7 +27,7 @@ func (d *Door) PublishVersion(ctx context.Context, in *PublishVersionInput) (*Pu
 	if err != nil {
 		return nil, d.failPublish(t, wire.Value(in.CodeSha256), err)
 	}
-	return d.configuration(v, v.Version), nil
+	return d.configuration(ctx, v, v.Version), nil
 }
 
 // errPublishTo refuses $LATEST.PUBLISHED, which belongs to capacity providers.
@@ -59,7 +59,7 @@ func (d *Door) failPublish(t target, sum string, err error) error {
 
 // ListVersionsByFunction lists $LATEST and then the published versions, oldest
 // first.
-func (d *Door) ListVersionsByFunction(_ context.Context, in *ListVersionsByFunctionInput) (*ListVersionsByFunctionOutput, error) {
+func (d *Door) ListVersionsByFunction(ctx context.Context, in *ListVersionsByFunctionInput) (*ListVersionsByFunctionOutput, error) {
 	t, err := d.unqualified(in.FunctionName)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (d *Door) ListVersionsByFunction(_ context.Context, in *ListVersionsByFunct
 	}
 	out := &ListVersionsByFunctionOutput{Versions: make([]FunctionConfiguration, 0, len(page))}
 	for _, v := range page {
-		out.Versions = append(out.Versions, *d.listed(v, v.Version))
+		out.Versions = append(out.Versions, *d.listed(ctx, v, v.Version))
 	}
 	if more {
 		out.NextMarker = marker(page[len(page)-1].Version)
