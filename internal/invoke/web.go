@@ -39,7 +39,7 @@ func (n *Invoker) ServeWeb(w http.ResponseWriter, req *http.Request, r Request) 
 	if v.Web == nil {
 		return errs.Newf(errs.Invalid, "%s is not a web server", r.Function)
 	}
-	body := io.NopCloser(req.Body) // a transport closes it even when it can't reach the server
+	whole, body := readWhole(req)
 	for try := 1; ; try++ {
 		var x *webExchange
 		failed, err := n.onWeb(req.Context(), v, r, 0, func(ctx context.Context, inst *sandbox.Instance, rec *meter.Record) bool {
@@ -49,7 +49,7 @@ func (n *Invoker) ServeWeb(w http.ResponseWriter, req *http.Request, r Request) 
 			if req.ContentLength != 0 {
 				out.Body = body
 			}
-			n.proxy(inst, x).ServeHTTP(x, out)
+			n.proxy(inst, x, whole).ServeHTTP(x, out)
 			x.whole = true
 			return !x.unreached
 		})
@@ -61,6 +61,39 @@ func (n *Invoker) ServeWeb(w http.ResponseWriter, req *http.Request, r Request) 
 		}
 		return err
 	}
+}
+
+// wholeBody is up to which length in bytes a body is read before its request is
+// passed on. The head of one that may still come leaves by itself: twice the
+// packets, and a server that is woken up twice.
+const wholeBody = 16 << 10
+
+// readWhole returns the body of req if it is short; else nil and what reads it. A
+// body that breaks off breaks off for the server too.
+func readWhole(req *http.Request) (whole []byte, body io.ReadCloser) {
+	body = io.NopCloser(req.Body) // a transport closes it even when it can't reach the server
+	if req.ContentLength <= 0 || req.ContentLength > wholeBody || req.Header.Get("Expect") != "" {
+		return nil, body
+	}
+	whole = make([]byte, req.ContentLength)
+	if n, err := io.ReadFull(req.Body, whole); err != nil {
+		return nil, io.NopCloser(io.MultiReader(bytes.NewReader(whole[:n]), req.Body))
+	}
+	return whole, body
+}
+
+// wholeSender sends a body that is there as one, which http.Transport does only for
+// readers that it knows.
+type wholeSender struct {
+	http.RoundTripper
+	body []byte
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s wholeSender) RoundTrip(req *http.Request) (*http.Response, error) {
+	out := *req
+	out.Body = io.NopCloser(bytes.NewReader(s.body))
+	return s.RoundTripper.RoundTrip(&out)
 }
 
 // webTries is how many instances are tried for a request: one that has just ended
@@ -141,6 +174,7 @@ type webExchange struct {
 	ctx    context.Context
 	rec    *meter.Record
 	status int
+	length int64 // of the answer's body, 0 if it is not known
 	whole  bool
 
 	last      bool // no other instance is tried
@@ -154,14 +188,20 @@ func (x *webExchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 func (x *webExchange) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		x.status = status
+		x.length, _ = strconv.ParseInt(x.Header().Get("Content-Length"), 10, 64)
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
 
-// Write implements http.ResponseWriter.
+// Write implements http.ResponseWriter. A part leaves when it was written; the last
+// one does with the end of the exchange, so that a short answer is one packet.
+// Answers of unknown length the proxy sends on in the same way.
 func (x *webExchange) Write(p []byte) (int, error) {
 	n, err := x.ResponseWriter.Write(p)
 	x.rec.Streamed += int64(n)
+	if err == nil && x.rec.Streamed < x.length {
+		err = http.NewResponseController(x.ResponseWriter).Flush()
+	}
 	return n, err
 }
 
@@ -196,19 +236,23 @@ func (x *webExchange) judge() {
 	}
 }
 
-// proxy returns what passes one request on to inst.
-func (n *Invoker) proxy(inst *sandbox.Instance, x *webExchange) *httputil.ReverseProxy {
+// proxy returns what passes one request on to inst. whole is its body, nil if that is
+// to be read from the request.
+func (n *Invoker) proxy(inst *sandbox.Instance, x *webExchange, whole []byte) *httputil.ReverseProxy {
+	transport := inst.Transport()
+	if whole != nil {
+		transport = wholeSender{transport, whole}
+	}
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "function"
 			r.Out.Host = r.In.Host
 			r.SetXForwarded()
 		},
-		Transport:     inst.Transport(),
-		FlushInterval: -1, // a part leaves when it was written
-		BufferPool:    &n.buffers,
-		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { x.fail(err) },
-		ErrorLog:      n.proxyLog,
+		Transport:    transport,
+		BufferPool:   &n.buffers,
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { x.fail(err) },
+		ErrorLog:     n.proxyLog,
 	}
 }
 
