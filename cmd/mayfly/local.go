@@ -88,8 +88,8 @@ func (p *project) localCommand(ctx context.Context, scratch string, rec replay.R
 		script := filepath.Join(scratch, "run.py")
 		args := []string{script, event, p.Handler}
 		if debug {
-			if b, err := exec.CommandContext(ctx, "python3", "-c", "import debugpy").CombinedOutput(); err != nil {
-				return nil, "", fmt.Errorf("python3 has no debugpy; `python3 -m pip install debugpy` installs it: %w\n%s", err, bytes.TrimSpace(b))
+			if err := exec.CommandContext(ctx, "python3", "-c", "import debugpy").Run(); err != nil {
+				return nil, "", fmt.Errorf("python3 has no debugpy; `python3 -m pip install debugpy` installs it: %w", err)
 			}
 			args = append([]string{"-Xfrozen_modules=off", "-m", "debugpy", "--listen", debugPython, "--wait-for-client"}, args...)
 			wait = "Waiting for a debugger at " + debugPython + " (VS Code: \"Python Debugger: Remote Attach\")."

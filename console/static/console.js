@@ -97,7 +97,7 @@ function start() {
   document.querySelectorAll("[data-chart]").forEach(drawChart);
   document.querySelectorAll("[data-live]").forEach(follow);
   document.querySelectorAll("[data-tail]").forEach(tail);
-  document.querySelectorAll(".tail:not([data-tail]) p").forEach(p => { if (wrong.test(p.textContent)) p.className = "bad"; });
+  document.querySelectorAll(".tail:not([data-tail]) p").forEach(p => { if (wrong.test(p.lastChild.textContent)) p.className = "bad"; });
   // A choice that fills a text: event templates, code of a runtime.
   document.addEventListener("change", e => {
     const fill = e.target.dataset && e.target.dataset.fill;
