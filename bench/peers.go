@@ -15,7 +15,8 @@ import (
 
 // runcStart is a cold start of the plain server in a container of runc: a pid,
 // mount, ipc and uts namespace over read-only binds of this machine. It shares the
-// machine's network, which saves runc what a veth would take.
+// machine's network, which saves runc what a veth would take, and has the function's
+// memory limit.
 func runcStart(ctx context.Context, s subject, work string) (time.Duration, error) {
 	dir := filepath.Join(work, "runc-"+s.name)
 	if err := os.MkdirAll(filepath.Join(dir, "rootfs"), 0o755); err != nil {
@@ -65,7 +66,7 @@ func containerSpec(s subject, work string) dict {
 		"mounts":     mounts,
 		"linux": dict{
 			"namespaces": []dict{{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}},
-			"resources":  dict{"memory": dict{"limit": 512 << 20}},
+			"resources":  dict{"memory": dict{"limit": int64(s.memory) << 20}},
 		},
 	}
 }
