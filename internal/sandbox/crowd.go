@@ -22,6 +22,7 @@ const (
 // crowd is a group's state of running calls, guarded by Pool.mu.
 type crowd struct {
 	shortest time.Duration // of its calls, while the CPUs were not full; 0 when none has ended
+	added    time.Time     // when a call last had waited enough for more to run though the CPUs were full
 }
 
 // running returns how many instances of g have calls.
@@ -51,7 +52,8 @@ func (p *Pool) rest(w *waiter, place int, now time.Time) time.Duration {
 		return 0
 	}
 	var hold time.Duration
-	switch full := p.full(); {
+	full := p.full()
+	switch {
 	case len(g.idle) > 0 && full && p.busyNow >= runtime.GOMAXPROCS(0):
 		hold = wakeHold
 	case len(g.idle) > 0:
@@ -63,15 +65,33 @@ func (p *Pool) rest(w *waiter, place int, now time.Time) time.Duration {
 	if g.shortest > hold {
 		return 0
 	}
-	return max(0, hold-now.Sub(w.since))
+	since := w.since
+	if full && g.added.After(since) {
+		since = g.added // one more at a time: that many wait says that the machine is slow
+	}
+	return max(0, hold-now.Sub(since))
+}
+
+// grow notes that one more instance of g is about to run.
+func (p *Pool) grow(g *group, now time.Time) {
+	if p.full() {
+		g.added = now
+	}
 }
 
 // rests reports whether i, which a call has left, had better be idle than run the
-// call of w: enough others run.
+// call of w: enough others run. Now and then it isn't: a call may not wait for ever.
 func (p *Pool) rests(i *Instance, w *waiter) bool {
 	g := i.group
-	return p.busyNow >= runtime.GOMAXPROCS(0) && g.running() > 1 && g.version.Width() == 1 &&
-		g.shortest <= wakeHold && time.Since(w.since) < wakeHold && p.full()
+	if p.busyNow < runtime.GOMAXPROCS(0) || g.running() < 2 || g.version.Width() > 1 || g.shortest > wakeHold || !p.full() {
+		return false
+	}
+	now := time.Now()
+	if now.Sub(w.since) < wakeHold || now.Sub(g.added) < wakeHold {
+		return true
+	}
+	g.added = now
+	return false
 }
 
 // recheck schedules again after a while; 0 means that nobody waits for that.

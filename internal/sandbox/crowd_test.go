@@ -92,6 +92,7 @@ func TestCallWaitsForABusyInstanceOnlyWhileThatIsSoonerThanAStart(t *testing.T) 
 		starting, busy    int
 		full              bool
 		waited, want      time.Duration
+		added             time.Duration // ago
 	}{
 		{name: "none runs", shortest: time.Millisecond, place: 1, live: 1, starting: 1},
 		{name: "nothing is known of the calls", place: 1, live: 1, busy: 1},
@@ -104,9 +105,14 @@ func TestCallWaitsForABusyInstanceOnlyWhileThatIsSoonerThanAStart(t *testing.T) 
 		{name: "full", shortest: 200 * time.Millisecond, place: 9, live: 1, busy: 1, full: true, want: startHold},
 		{name: "an idle one, and CPUs have time", shortest: time.Millisecond, place: 1, live: 200, idle: 1, busy: 199},
 		{name: "an idle one, full", shortest: time.Millisecond, place: 1, live: 200, idle: 1, busy: 199, full: true, want: wakeHold},
+		{name: "another was woken just now", shortest: time.Millisecond, place: 1, live: 200, idle: 1, busy: 199, full: true, waited: time.Second, added: 40 * time.Millisecond, want: 60 * time.Millisecond},
+		{name: "another was woken just now, but CPUs have time again", shortest: time.Millisecond, place: 1, live: 200, idle: 1, busy: 199, waited: time.Second, added: 40 * time.Millisecond},
 		{name: "an idle one, full by others", shortest: time.Millisecond, place: 1, live: 2, idle: 1, busy: 0, full: true},
 	} {
 		g := &group{version: version("f", 128), idle: make([]*Instance, c.idle), starting: c.starting, supply: supply{live: c.live}, crowd: crowd{shortest: c.shortest}}
+		if c.added > 0 {
+			g.added = now.Add(-c.added)
+		}
 		p := &Pool{cfg: PoolConfig{Saturated: func() bool { return c.full }}, busyNow: c.busy}
 		if got := p.rest(&waiter{g: g, since: now.Add(-c.waited)}, c.place, now); got != c.want {
 			t.Errorf("%s: waits %v, want %v", c.name, got, c.want)

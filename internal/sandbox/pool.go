@@ -352,6 +352,7 @@ func (p *Pool) serve(now time.Time) (held time.Duration) {
 		if len(w.g.idle) > 0 {
 			if rest == 0 {
 				p.wake(w)
+				p.grow(w.g, now)
 			}
 			continue
 		}
@@ -360,6 +361,7 @@ func (p *Pool) serve(now time.Time) (held time.Duration) {
 		}
 		if !w.g.full() && p.makeRoom(w.g) {
 			p.begin(w.g)
+			p.grow(w.g, now)
 		}
 	}
 	return held
