@@ -134,8 +134,10 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	if err := warmTable(ctx, out, o, n, small); err != nil {
-		return err
+	for _, w := range []warm{{"1 KB", payload, o.warm, o.callers}, {"1 MB", payloadOf(1 << 20), o.warm / 15, []int{8}}} {
+		if err := warmTable(ctx, out, o, n, small, w); err != nil {
+			return err
+		}
 	}
 	busy, err := n.rss()
 	if err != nil {
@@ -151,22 +153,30 @@ func heading(out io.Writer, o options, what string) {
 	fmt.Fprintf(out, "%s; %d CPUs, %s; driver %s. Command: `%s`\n\n", kernel(), runtime.NumCPU(), runtime.GOARCH, o.driver, strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "))
 }
 
+// warm is what instances that are there are called with.
+type warm struct {
+	size    string
+	payload []byte
+	calls   int // with one caller
+	callers []int
+}
+
 // warmTable measures latency and throughput beside the plain server.
-func warmTable(ctx context.Context, out io.Writer, o options, n *node, subjects []subject) error {
-	fmt.Fprintf(out, "\n## Warm calls, 1 KB payload, %d calls with one caller\n\n", o.warm)
-	fmt.Fprintln(out, "Overhead: difference of the medians, Mayfly less plain server. Both run in turns of 250 calls.")
+func warmTable(ctx context.Context, out io.Writer, o options, n *node, subjects []subject, w warm) error {
+	fmt.Fprintf(out, "\n## Warm calls, payloads and answers of %s, %d calls with one caller\n\n", w.size, w.calls)
+	fmt.Fprintln(out, "Overhead: difference of the medians, Mayfly less plain server. Both run in turns.")
 	fmt.Fprint(out, "\n| function | p50 ms | p99 ms | plain p50 | plain p99 | overhead p50 ms |")
-	for _, c := range o.callers {
+	for _, c := range w.callers {
 		fmt.Fprintf(out, " %d callers/s | plain/s | ratio |", c)
 	}
-	fmt.Fprint(out, "\n|---|---|---|---|---|---|"+strings.Repeat("---|---|---|", len(o.callers))+"\n")
+	fmt.Fprint(out, "\n|---|---|---|---|---|---|"+strings.Repeat("---|---|---|", len(w.callers))+"\n")
 	for _, s := range subjects {
-		note("warm: " + s.name)
+		note("warm: " + s.name + ", " + w.size)
 		plain, err := startPlain(ctx, s)
 		if err != nil {
 			return err
 		}
-		err = warmRow(ctx, out, o, n, s, plain)
+		err = warmRow(ctx, out, o, n, s, plain, w)
 		if err = errors.Join(err, plain.stop()); err != nil {
 			return err
 		}
@@ -174,29 +184,29 @@ func warmTable(ctx context.Context, out io.Writer, o options, n *node, subjects 
 	return nil
 }
 
-func warmRow(ctx context.Context, out io.Writer, o options, n *node, s subject, plain *server) error {
-	ours, theirs := n.caller(s), plain.caller()
+func warmRow(ctx context.Context, out io.Writer, o options, n *node, s subject, plain *server, w warm) error {
+	ours, theirs := n.caller(s, w.payload), plain.caller(w.payload)
 	var mine, base series
-	const turn = 250
+	turn := max(w.calls/12, 1)
 	if _, err := sequence(ctx, ours, turn); err != nil { // warms up
 		return err
 	}
 	if _, err := sequence(ctx, theirs, turn); err != nil {
 		return err
 	}
-	for done := 0; done < o.warm; done += turn {
-		a, err := sequence(ctx, ours, min(turn, o.warm-done))
+	for done := 0; done < w.calls; done += turn {
+		a, err := sequence(ctx, ours, min(turn, w.calls-done))
 		if err != nil {
 			return err
 		}
-		b, err := sequence(ctx, theirs, min(turn, o.warm-done))
+		b, err := sequence(ctx, theirs, min(turn, w.calls-done))
 		if err != nil {
 			return err
 		}
 		mine, base = append(mine, a...), append(base, b...)
 	}
 	fmt.Fprintf(out, "| %s | %.2f | %.2f | %.2f | %.2f | **%.2f** |", s.name, mine.q(.5), mine.q(.99), base.q(.5), base.q(.99), mine.q(.5)-base.q(.5))
-	for _, c := range o.callers {
+	for _, c := range w.callers {
 		note(fmt.Sprintf("throughput: %s with %d callers", s.name, c))
 		if _, err := crowd(ctx, ours, c, o.span); err != nil { // instances start here
 			return err

@@ -215,7 +215,7 @@ func (n *node) settle(ctx context.Context, what string, wanted func(status) bool
 
 // caller calls the function with requests signed ahead: what the client's own
 // signing takes is not the node's.
-func (n *node) caller(s subject) call {
+func (n *node) caller(s subject, payload []byte) call {
 	template, err := n.signed(context.Background(), http.MethodPost, invocations(s.name), "lambda", payload)
 	signedAt := time.Now()
 	return func(ctx context.Context) error {

@@ -134,7 +134,7 @@ func (w *observed) prepare(ctx context.Context, s subject) error {
 
 // round loads the node, first until it is in its stride.
 func (w *observed) round(ctx context.Context, o options, s subject) error {
-	c := w.node.caller(s)
+	c := w.node.caller(s, payload)
 	if w.more {
 		reading, stop := context.WithCancel(ctx)
 		defer stop()

@@ -118,7 +118,7 @@ func workerdStart(ctx context.Context, modules, work string) (took time.Duration
 	p := &server{cmd: cmd, url: fmt.Sprintf("http://127.0.0.1:%d/", port), http: &http.Client{Timeout: 10 * time.Second}}
 	defer func() { err = errors.Join(err, p.stop()) }()
 	for time.Since(began) < 20*time.Second {
-		if err = p.caller()(ctx); err == nil {
+		if err = p.caller(payload)(ctx); err == nil {
 			return time.Since(began), nil
 		}
 		if !isRefused(err) {

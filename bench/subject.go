@@ -35,7 +35,10 @@ type subject struct {
 // debianInterpreter fits Debian's Python packages.
 const debianInterpreter = "/usr/bin/python3"
 
-var payload = []byte(`{"name":"` + strings.Repeat("x", 1000) + `"}`)
+var payload = payloadOf(1000)
+
+// payloadOf returns what handlers are called with, of about n bytes.
+func payloadOf(n int) []byte { return []byte(`{"name":"` + strings.Repeat("x", n) + `"}`) }
 
 // subjects builds what the machine has runtimes for: first the small ones, which
 // are in all tables, then those with heavy imports.
@@ -209,7 +212,7 @@ func (p *server) stop() error {
 	return nil
 }
 
-func (p *server) caller() call {
+func (p *server) caller(payload []byte) call {
 	return func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(payload))
 		if err != nil {
@@ -226,7 +229,7 @@ func plainColdStart(ctx context.Context, s subject) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = p.caller()(ctx)
+	err = p.caller(payload)(ctx)
 	took := time.Since(began)
 	return took, errors.Join(err, p.stop())
 }
