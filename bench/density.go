@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +48,17 @@ func statFields(path string) []string {
 	return strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 }
 
+// cpuOf returns the CPU time that a process has used.
+func cpuOf(pid string) (time.Duration, error) {
+	f := statFields("/proc/" + pid + "/stat")
+	if len(f) < 13 {
+		return 0, fmt.Errorf("process %s has no stat", pid)
+	}
+	user, err := strconv.ParseInt(f[11], 10, 64)
+	system, serr := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(user+system) * time.Second / clockTicks, errors.Join(err, serr)
+}
+
 // sandboxes returns the memory (PSS, in bytes) and the CPU time of all processes
 // that the node started.
 func (n *node) sandboxes() (pss int64, cpu time.Duration, err error) {
@@ -65,11 +77,8 @@ func (n *node) sandboxes() (pss int64, cpu time.Duration, err error) {
 				pss += kb << 10
 			}
 		}
-		if f := statFields("/proc/" + pid + "/stat"); len(f) > 12 {
-			var user, system int64
-			fmt.Sscan(f[11], &user)
-			fmt.Sscan(f[12], &system)
-			cpu += time.Duration(user+system) * time.Second / clockTicks
+		if used, err := cpuOf(pid); err == nil { // else it is gone
+			cpu += used
 		}
 	}
 	return pss, cpu, nil
@@ -98,24 +107,33 @@ func densityTable(ctx context.Context, out io.Writer, o options, work string, sm
 	return spareRow(ctx, out, o, work, small[0])
 }
 
+// startReady starts a node that has s, at zero.
+func startReady(ctx context.Context, o options, work string, s subject, flags ...string) (*node, error) {
+	dir, err := os.MkdirTemp(work, "node-")
+	if err != nil {
+		return nil, err
+	}
+	n, err := startNode(ctx, o, dir, flags...)
+	if err != nil {
+		return nil, err
+	}
+	if err = n.create(ctx, s); err == nil {
+		err = n.ready(ctx, s)
+	}
+	if err != nil {
+		return nil, errors.Join(err, n.stop())
+	}
+	return n, nil
+}
+
 // spareRow measures what a sandbox costs that was booted ahead of calls.
 func spareRow(ctx context.Context, out io.Writer, o options, work string, s subject) (err error) {
 	note("spare sandboxes")
-	dir, err := os.MkdirTemp(work, "node-")
-	if err != nil {
-		return err
-	}
-	n, err := startNode(ctx, o, dir, "--keep-alive", "1s")
+	n, err := startReady(ctx, o, work, s, "--keep-alive", "1s")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
-	if err := n.create(ctx, s); err != nil {
-		return err
-	}
-	if err := n.ready(ctx, s); err != nil {
-		return err
-	}
 	if _, err := n.burst(ctx, s, 20); err != nil { // many starts: many are kept ready
 		return err
 	}
@@ -141,21 +159,11 @@ func spareRow(ctx context.Context, out io.Writer, o options, work string, s subj
 func densityRow(ctx context.Context, out io.Writer, o options, work string, s subject) (err error) {
 	name := map[bool]string{false: "snapshot", true: "no snapshot"}[s.off]
 	note("burst: " + s.name + ", " + name)
-	dir, err := os.MkdirTemp(work, "node-")
-	if err != nil {
-		return err
-	}
-	n, err := startNode(ctx, o, dir, "--keep-alive", "40s", "--spare-memory", "0")
+	n, err := startReady(ctx, o, work, s, "--keep-alive", "40s", "--spare-memory", "0")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
-	if err := n.create(ctx, s); err != nil {
-		return err
-	}
-	if err := n.ready(ctx, s); err != nil {
-		return err
-	}
 	took, err := n.burst(ctx, s, o.burst)
 	if err != nil {
 		return err

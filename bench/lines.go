@@ -94,18 +94,9 @@ func (n *node) printLines(ctx context.Context, s subject, lines int) (time.Durat
 
 // storedLines counts what a function's code has in its log.
 func (n *node) storedLines(ctx context.Context, function string) (stored int, err error) {
-	req, err := n.signed(ctx, http.MethodGet, "/_mayfly/v1/logs/"+function, "mayfly", nil)
+	b, err := n.ask(ctx, http.MethodGet, "logs/"+function, nil)
 	if err != nil {
 		return 0, err
-	}
-	resp, err := n.http.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("log of %s: %s, %w", function, resp.Status, err)
 	}
 	for line := range bytes.Lines(b) {
 		var e struct{ Stream string }

@@ -168,23 +168,32 @@ func (n *node) coldCall(ctx context.Context, s subject) (time.Duration, record, 
 
 // get asks the node about itself.
 func (n *node) get(ctx context.Context, path string, out any) error {
-	req, err := n.signed(ctx, http.MethodGet, "/_mayfly/v1/"+path, "mayfly", nil)
+	b, err := n.ask(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
+	return json.Unmarshal(b, out)
+}
+
+// ask makes a request to the node's own API and returns the answer.
+func (n *node) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	req, err := n.signed(ctx, method, "/_mayfly/v1/"+path, "mayfly", body)
+	if err != nil {
+		return nil, err
+	}
 	resp, err := n.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK { // must not pass for an answer that says nothing
-		return fmt.Errorf("%s: %s: %s", path, resp.Status, b)
+	if resp.StatusCode != http.StatusOK && (method == http.MethodGet || resp.StatusCode >= 300) { // must not pass for an answer that says nothing
+		return nil, fmt.Errorf("%s: %s: %s", path, resp.Status, b)
 	}
-	return json.Unmarshal(b, out)
+	return b, nil
 }
 
 // status is what the bench reads of the node's own account of itself.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -193,35 +191,9 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // put tells the node a setting.
 func (n *node) put(ctx context.Context, path, body string) error {
-	req, err := n.signed(ctx, http.MethodPut, "/_mayfly/v1/"+path, "mayfly", []byte(body))
-	if err != nil {
-		return err
-	}
-	resp, err := n.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode >= 300 {
-		return fmt.Errorf("%s: %s: %s, %w", path, resp.Status, b, err)
-	}
-	return nil
+	_, err := n.ask(ctx, http.MethodPut, path, []byte(body))
+	return err
 }
-
-// ticks is the unit of the kernel's accounts of CPU time, fixed for programs.
-const ticks = time.Second / 100
 
 // cpu returns the CPU time that the node's own process has used.
-func (n *node) cpu() (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // from the third on
-	if len(fields) < 13 {
-		return 0, errors.New("the node's stat is short")
-	}
-	user, err := strconv.ParseInt(fields[11], 10, 64)
-	system, serr := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * ticks, errors.Join(err, serr)
-}
+func (n *node) cpu() (time.Duration, error) { return cpuOf(fmt.Sprint(n.cmd.Process.Pid)) }

@@ -281,25 +281,16 @@ func (p *Pool) take(i *Instance) {
 // longest, unless it is better served by another one that runs; nil if it is for
 // none.
 func (p *Pool) next(i *Instance) *waiter {
-	for _, w := range p.waiting {
-		if w.g == i.group {
-			if p.rests(i, w) {
-				return nil
-			}
-			return w
-		}
+	if w := p.oldest(i.group); w != nil && !p.rests(i, w) {
+		return w
 	}
 	return nil
 }
 
-// oldest takes the waiter of g that waited longest out of the queue; nil if none
-// waits.
+// oldest returns the waiter of g that waited longest; nil if none waits.
 func (p *Pool) oldest(g *group) *waiter {
-	for _, w := range p.waiting {
-		if w.g == g {
-			p.forget(w)
-			return w
-		}
+	if n := slices.IndexFunc(p.waiting, func(w *waiter) bool { return w.g == g }); n >= 0 {
+		return p.waiting[n]
 	}
 	return nil
 }
@@ -329,7 +320,7 @@ func (p *Pool) group(v *function.Version) *group {
 // none coming, oldest first, as far as the limits on starts and memory allow.
 func (p *Pool) schedule() {
 	var held time.Duration // until the first of those who wait for a busy one need not any longer
-	if len(p.waiting) > 0 {
+	if len(p.waiting) > 0 && !p.shut {
 		held = p.serve(time.Now())
 	}
 	p.recheck(held)
@@ -341,9 +332,6 @@ func (p *Pool) schedule() {
 func (p *Pool) serve(now time.Time) (held time.Duration) {
 	covered := map[*group]int{}
 	for _, w := range slices.Clone(p.waiting) {
-		if p.shut {
-			return 0
-		}
 		covered[w.g]++
 		rest := p.rest(w, covered[w.g], now)
 		if rest > 0 && (held == 0 || rest < held) {
@@ -377,24 +365,28 @@ func (p *Pool) makeRoom(g *group) bool {
 	if p.saves.giveUp != nil {
 		p.saves.giveUp() // a snapshot can wait, a call can't
 	}
-	var victims []*Instance
 	free := p.cfg.MemoryMB - p.usedMB + p.closingMB
-	for _, o := range p.groups {
-		if o != g {
-			victims = append(victims, o.spare()...)
-		}
-	}
-	slices.SortFunc(victims, func(a, b *Instance) int { return a.since.Compare(b.since) })
-	for _, v := range victims {
+	for _, v := range p.evictable(g) {
 		if free >= need {
 			break
 		}
-		v.group.idle = slices.DeleteFunc(v.group.idle, func(x *Instance) bool { return x == v })
 		free += v.Version.MemoryMB
-		p.discard(v)
+		p.remove(v)
 	}
 	// Memory of the evicted is counted until they are gone; their end schedules again.
 	return p.usedMB+need <= p.cfg.MemoryMB
+}
+
+// evictable returns the idle instances that need not stay, least recently used
+// first, but for those of one group.
+func (p *Pool) evictable(but *group) (victims []*Instance) {
+	for _, g := range p.groups {
+		if g != but {
+			victims = append(victims, g.spare()...)
+		}
+	}
+	slices.SortFunc(victims, func(a, b *Instance) int { return a.since.Compare(b.since) })
+	return victims
 }
 
 // begin starts an instance of g in the background.
@@ -489,6 +481,7 @@ func (p *Pool) refuse(g *group, err error) {
 		}
 	}
 	if w := p.oldest(g); w != nil {
+		p.forget(w)
 		w.got <- grant{err: err}
 	}
 }

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -22,7 +21,8 @@ const (
 
 // relief is what a pool does and did about scarce memory.
 type relief struct {
-	scarce, times, trimmed, spares, closed atomic.Int64
+	scarce                         atomic.Bool
+	times, trimmed, spares, closed atomic.Int64
 }
 
 // ReliefCounts tells what a pool gave up since the node started.
@@ -37,7 +37,7 @@ type ReliefCounts struct {
 // Relief returns what was given up so far.
 func (p *Pool) Relief() ReliefCounts {
 	r := &p.relief
-	return ReliefCounts{Scarce: r.scarce.Load() > 0, Times: r.times.Load(), Trimmed: r.trimmed.Load(), Spares: r.spares.Load(), Closed: r.closed.Load()}
+	return ReliefCounts{Scarce: r.scarce.Load(), Times: r.times.Load(), Trimmed: r.trimmed.Load(), Spares: r.spares.Load(), Closed: r.closed.Load()}
 }
 
 // Run watches the machine's memory until ctx ends, and gives up what idles while
@@ -64,11 +64,11 @@ func (p *Pool) Run(ctx context.Context) error {
 func (p *Pool) relieve() {
 	have, known := p.cfg.Available()
 	reserve := int64(p.cfg.ReserveMB) << 20
-	was := p.relief.scarce.Load() > 0
+	was := p.relief.scarce.Load()
 	switch {
 	case known && have < reserve:
 	case was && (!known || have >= reserve+reserve/reliefMargin):
-		p.relief.scarce.Store(0)
+		p.relief.scarce.Store(false)
 		p.cfg.Log.Info("memory is available again", "availableMB", have>>20)
 		p.halt(false)
 		return
@@ -76,7 +76,7 @@ func (p *Pool) relieve() {
 		return
 	}
 	if !was {
-		p.relief.scarce.Store(1)
+		p.relief.scarce.Store(true)
 		p.relief.times.Add(1)
 		p.cfg.Log.Warn("memory is scarce: idle instances and spare sandboxes give theirs back", "availableMB", have>>20, "reserveMB", p.cfg.ReserveMB)
 		p.halt(true)
@@ -119,12 +119,7 @@ func (p *Pool) giveUpSpares(bytes int64) bool {
 func (p *Pool) closeIdle(bytes int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var victims []*Instance
-	for _, g := range p.groups {
-		victims = append(victims, g.spare()...)
-	}
-	slices.SortFunc(victims, func(a, b *Instance) int { return a.since.Compare(b.since) })
-	for _, v := range victims {
+	for _, v := range p.evictable(nil) {
 		if bytes <= 0 {
 			return
 		}

@@ -73,6 +73,7 @@ func (p *Pool) fill(i *Instance) {
 		if w == nil {
 			return
 		}
+		p.forget(w)
 		i.group.enter(i)
 		w.got <- grant{i: i}
 	}
