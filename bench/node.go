@@ -37,8 +37,8 @@ type node struct {
 	log      *os.File
 }
 
-// startNode runs the program on a fresh data directory, with more flags if there
-// are any, and waits until it serves.
+// startNode runs the program on a data directory within work, with more flags if
+// there are any, and waits until it serves.
 func startNode(ctx context.Context, o options, work string, flags ...string) (*node, error) {
 	n := &node{dir: filepath.Join(work, "data"), http: client()}
 	log, err := os.Create(filepath.Join(work, "node.log"))
