@@ -42,19 +42,39 @@ func (c *crowd) ran(d time.Duration, full bool) {
 // full reports whether all CPUs are busy.
 func (p *Pool) full() bool { return p.cfg.Saturated != nil && p.cfg.Saturated() }
 
+// crowded reports whether calls have all CPUs: an idle instance that is woken then
+// makes nothing faster.
+func (p *Pool) crowded() bool { return p.busyNow >= runtime.GOMAXPROCS(0) && p.full() }
+
+// worthwhile reports whether a call of g may wait for one of running instances, if
+// it waits for hold at most.
+func (g *group) worthwhile(running int, hold time.Duration) bool {
+	return running > 0 && g.shortest > 0 && g.shortest <= hold && g.version.Width() <= 1
+}
+
+// left returns what is left of hold for w. With full CPUs, one more at a time runs:
+// that many wait says that the machine is slow.
+func (g *group) left(w *waiter, hold time.Duration, full bool, now time.Time) time.Duration {
+	since := w.since
+	if full && g.added.After(since) {
+		since = g.added
+	}
+	return max(0, hold-now.Sub(since))
+}
+
 // rest returns how long w is to wait yet for an instance that another call has,
 // before an idle one is woken or a new one started for it. place is its own among
 // those of its group that wait, from 1.
 func (p *Pool) rest(w *waiter, place int, now time.Time) time.Duration {
 	g := w.g
 	running := g.running()
-	if running == 0 || g.shortest == 0 || g.version.Width() > 1 {
+	if running == 0 {
 		return 0
 	}
 	var hold time.Duration
 	full := p.full()
 	switch {
-	case len(g.idle) > 0 && full && p.busyNow >= runtime.GOMAXPROCS(0):
+	case len(g.idle) > 0 && p.crowded():
 		hold = wakeHold
 	case len(g.idle) > 0:
 	case full:
@@ -62,14 +82,10 @@ func (p *Pool) rest(w *waiter, place int, now time.Time) time.Duration {
 	case g.shortest*time.Duration(place)/time.Duration(running) <= startCost:
 		hold = min(queueHold*g.shortest, startCost)
 	}
-	if g.shortest > hold {
+	if !g.worthwhile(running, hold) {
 		return 0
 	}
-	since := w.since
-	if full && g.added.After(since) {
-		since = g.added // one more at a time: that many wait says that the machine is slow
-	}
-	return max(0, hold-now.Sub(since))
+	return g.left(w, hold, full, now)
 }
 
 // grow notes that one more instance of g is about to run.
@@ -83,11 +99,11 @@ func (p *Pool) grow(g *group, now time.Time) {
 // call of w: enough others run. Now and then it isn't: a call may not wait for ever.
 func (p *Pool) rests(i *Instance, w *waiter) bool {
 	g := i.group
-	if p.busyNow < runtime.GOMAXPROCS(0) || g.running() < 2 || g.version.Width() > 1 || g.shortest > wakeHold || !p.full() {
+	if !p.crowded() || !g.worthwhile(g.running()-1, wakeHold) {
 		return false
 	}
 	now := time.Now()
-	if now.Sub(w.since) < wakeHold || now.Sub(g.added) < wakeHold {
+	if g.left(w, wakeHold, true, now) > 0 {
 		return true
 	}
 	g.added = now

@@ -13,22 +13,40 @@ import (
 // of no use any more.
 const powerLimit = 10 * time.Second
 
-// arm runs do after d, unless the instance is taken before. The caller holds mu.
+// arm has fire run do after d. The caller holds mu.
 func (p *Pool) arm(i *Instance, d time.Duration, do func(*Instance)) {
+	i.disarm()
+	armed := i.armed
+	i.timer = time.AfterFunc(d, func() { p.fire(i, armed, do) })
+}
+
+// disarm makes the timer of an instance obsolete, also one that has run out and
+// waits for mu. The caller holds mu.
+func (i *Instance) disarm() {
 	if i.timer != nil {
 		i.timer.Stop()
 	}
-	i.timer = time.AfterFunc(d, func() { do(i) })
+	i.armed++
 }
 
-// freeze stops an idle instance's CPU use and sets the time of its end.
-func (p *Pool) freeze(i *Instance) {
-	ctx, cancel := context.WithTimeout(p.ctx, powerLimit)
-	defer cancel()
-	err := i.freeze(ctx, func() bool { return p.isIdle(i) })
+// fire runs do, with mu held, if the timer that was armed as given still counts:
+// the instance was neither taken nor armed anew since.
+func (p *Pool) fire(i *Instance, armed uint64, do func(*Instance)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i.state != idle {
+	if i.armed == armed {
+		do(i)
+	}
+}
+
+// freeze stops an idle instance's CPU use and sets the time of its end. The caller
+// holds mu; others get it while the sandbox is told.
+func (p *Pool) freeze(i *Instance) {
+	armed := i.armed
+	p.mu.Unlock()
+	err := p.pause(i, armed)
+	p.mu.Lock()
+	if i.armed != armed { // it was taken meanwhile
 		return
 	}
 	if err != nil {
@@ -46,12 +64,19 @@ func (p *Pool) freeze(i *Instance) {
 		return
 	}
 	p.arm(i, p.cfg.TrimAfter, func(i *Instance) {
+		p.trim(i)
+		p.arm(i, max(0, p.cfg.KeepAlive-time.Since(i.since)), p.expire)
+	})
+}
+
+// pause freezes an instance unless it was taken since it was armed as given.
+func (p *Pool) pause(i *Instance, armed uint64) error {
+	ctx, cancel := context.WithTimeout(p.ctx, powerLimit)
+	defer cancel()
+	return i.freeze(ctx, func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if i.state == idle {
-			p.trim(i)
-			p.arm(i, max(0, p.cfg.KeepAlive-time.Since(i.since)), p.expire)
-		}
+		return i.armed == armed
 	})
 }
 
@@ -79,19 +104,11 @@ func (p *Pool) thaw(i *Instance) error {
 	return i.thaw(ctx)
 }
 
-// expire closes an instance that stayed idle.
+// expire closes an instance that stayed idle. The caller holds mu.
 func (p *Pool) expire(i *Instance) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i.state == idle && !i.held() && time.Since(i.since) >= p.cfg.KeepAlive {
+	if !i.held() {
 		p.remove(i)
 	}
-}
-
-func (p *Pool) isIdle(i *Instance) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return i.state == idle
 }
 
 // remove closes an idle instance.

@@ -58,6 +58,7 @@ type Instance struct {
 	trimmed bool // has given memory back since its last call
 	since   time.Time
 	timer   *time.Timer
+	armed   uint64 // counts what makes the timer before obsolete
 	group   *group
 }
 

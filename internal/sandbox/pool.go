@@ -272,9 +272,7 @@ func (p *Pool) take(i *Instance) {
 	i.users, i.trimmed = 0, false
 	i.group.enter(i)
 	p.busyNow++
-	if i.timer != nil {
-		i.timer.Stop()
-	}
+	i.disarm()
 }
 
 // next returns whom a free instance i is for: the waiter of its group that waited
@@ -494,9 +492,7 @@ func (p *Pool) discard(i *Instance) {
 	i.state = closed
 	i.group.died(i)
 	p.closingMB += i.Version.MemoryMB
-	if i.timer != nil {
-		i.timer.Stop()
-	}
+	i.disarm()
 	p.closing.Go(func() {
 		err := i.close()
 		p.mu.Lock()

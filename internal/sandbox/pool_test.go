@@ -203,6 +203,28 @@ func TestIdleInstanceEndsAfterKeepAlive(t *testing.T) {
 	<-i.sb.Done()
 }
 
+func TestTimerOfAnEarlierRestDoesNothingToAnInstanceThatWasUsedSince(t *testing.T) {
+	p := newTestPool(t, &fakeDriver{}, nil)
+	i := acquire(t, p, "f")
+	p.Release(i)
+	p.mu.Lock()
+	armed := i.armed
+	p.mu.Unlock()
+	ran := 0
+	p.fire(i, armed, func(*Instance) { ran++ })
+	if ran != 1 {
+		t.Error("the timer of an idle instance does nothing")
+	}
+	p.Release(acquire(t, p, "f"))
+	p.fire(i, armed, func(*Instance) { ran++ }) // it ran out before, and waited for the pool
+	if ran != 1 {
+		t.Error("the timer of an earlier rest counts")
+	}
+	if err := p.pause(i, armed); err != nil || i.isFrozen() {
+		t.Errorf("frozen by the timer of an earlier rest: %v, %v", i.isFrozen(), err)
+	}
+}
+
 func TestRetiredCodeServesNoNewCallAndFinishesOldOnes(t *testing.T) {
 	d := &fakeDriver{}
 	p := newTestPool(t, d, nil)

@@ -126,7 +126,9 @@ func TestProvisionedInstancesNeitherExpireNorMakeRoom(t *testing.T) {
 	if !errs.Is(err, errs.Throttled) {
 		t.Errorf("a call of another function got %v, want throttled: the rest of the memory is busy or held", err)
 	}
+	p.mu.Lock()
 	p.expire(i) // as its timer would
+	p.mu.Unlock()
 	if r := p.Ready(v); r.Available != 1 {
 		t.Errorf("the provisioned instance has gone: %+v", r)
 	}
