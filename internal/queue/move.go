@@ -49,6 +49,7 @@ const (
 
 // moving is the state of all moves.
 type moving struct {
+	save sync.Mutex // held while a move's state is made durable; locked before mu
 	mu   sync.Mutex
 	all  map[string]*Move // guarded by mu
 	wake chan *Move
@@ -101,14 +102,28 @@ func (q *Queues) StartMove(ctx context.Context, from, to string, rate int) (Move
 	return began, nil
 }
 
-// CancelMove ends a move; what it moved stays moved. Errors: NotFound with
-// ReasonNoTask if there is none that runs.
-func (q *Queues) CancelMove(id string) (Move, error) {
+// CancelMove ends a move, for good when it returns; what was moved stays moved.
+// Errors: NotFound with ReasonNoTask if there is none that runs; Unavailable.
+func (q *Queues) CancelMove(ctx context.Context, id string) (Move, error) {
+	q.moving.save.Lock() // the end of the move is saved after this
+	defer q.moving.save.Unlock()
+	none := errs.Newf(errs.NotFound, "no move %q is under way", id).WithReason(ReasonNoTask)
 	q.moving.mu.Lock()
-	defer q.moving.mu.Unlock()
 	m := q.moving.all[id]
 	if m == nil || m.State != MoveRunning {
-		return Move{}, errs.Newf(errs.NotFound, "no move %q is under way", id).WithReason(ReasonNoTask)
+		q.moving.mu.Unlock()
+		return Move{}, none
+	}
+	ends := *m
+	q.moving.mu.Unlock()
+	ends.State = MoveCancelling
+	if err := q.saveMove(ctx, ends); err != nil {
+		return Move{}, err
+	}
+	q.moving.mu.Lock()
+	defer q.moving.mu.Unlock()
+	if m.State != MoveRunning { // it ended meanwhile
+		return Move{}, none
 	}
 	m.State = MoveCancelling
 	return *m, nil
@@ -167,7 +182,8 @@ func (q *Queues) loadMoves(ctx context.Context) error {
 	})
 }
 
-// saveMove makes a move's state durable.
+// saveMove makes a move's state durable. The caller holds moving.save, unless
+// nobody else knows of the move yet.
 func (q *Queues) saveMove(ctx context.Context, m Move) error {
 	b, err := json.Marshal(m)
 	if err != nil {
@@ -207,10 +223,14 @@ func (q *Queues) runMoves(ctx context.Context) {
 
 // move runs one move to its end, or until ctx ends.
 func (q *Queues) move(ctx context.Context, m *Move) {
+	size := moveBatch
+	if m.Rate > 0 {
+		size = min(size, max(1, m.Rate/10))
+	}
 	for ctx.Err() == nil {
-		size := moveBatch
-		if m.Rate > 0 {
-			size = min(size, max(1, m.Rate/10))
+		if q.cancelled(m) {
+			q.endMove(m)
+			return
 		}
 		n, err := q.moveSome(ctx, m, size)
 		q.moving.mu.Lock()
@@ -218,15 +238,13 @@ func (q *Queues) move(ctx context.Context, m *Move) {
 		switch {
 		case err != nil:
 			m.State, m.Reason = MoveFailed, err.Error()
-		case m.State == MoveCancelling:
-			m.State = MoveCancelled
-		case n == 0:
+		case n == 0 && m.State == MoveRunning:
 			m.State = MoveCompleted
 		}
-		now := *m
+		over := m.State == MoveFailed || m.State == MoveCompleted
 		q.moving.mu.Unlock()
-		if now.State != MoveRunning {
-			q.endMove(now)
+		if over {
+			q.endMove(m)
 			return
 		}
 		if m.Rate > 0 {
@@ -238,18 +256,32 @@ func (q *Queues) move(ctx context.Context, m *Move) {
 	}
 }
 
+// cancelled reports whether a move is to end, and notes that it does.
+func (q *Queues) cancelled(m *Move) bool {
+	q.moving.mu.Lock()
+	defer q.moving.mu.Unlock()
+	if m.State != MoveCancelling {
+		return false
+	}
+	m.State = MoveCancelled
+	return true
+}
+
 // endMove saves a move that is over and forgets its oldest predecessors.
-func (q *Queues) endMove(m Move) {
+func (q *Queues) endMove(m *Move) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeLimit)
 	defer cancel()
-	if err := q.saveMove(ctx, m); err != nil {
+	q.moving.save.Lock()
+	defer q.moving.save.Unlock()
+	if err := q.saveMove(ctx, *m); err != nil { // nobody changes it any more
 		q.o.Log.Warn("the end of a move of messages is not on disk: it is repeated after a restart", "queue", m.From, "err", err)
 	}
 	ms, err := q.Moves(m.From)
-	if err != nil {
-		return // the queue is gone
+	old := ms[min(len(ms), maxMoves):]
+	if err != nil { // the queue is gone
+		old = []Move{*m}
 	}
-	for _, old := range ms[min(len(ms), maxMoves):] {
+	for _, old := range old {
 		q.moving.mu.Lock()
 		delete(q.moving.all, old.ID)
 		q.moving.mu.Unlock()
@@ -264,6 +296,9 @@ func (q *Queues) moveSome(ctx context.Context, m *Move, n int) (int, error) {
 	l, err := q.live(m.From)
 	if err != nil {
 		return 0, err
+	}
+	if m.Started.Before(l.created) {
+		return 0, noQueue(m.From) // this is a later one of that name
 	}
 	l.mu.Lock()
 	l.x.wake(millis(time.Now()))

@@ -51,11 +51,11 @@ func (d *Door) StartMessageMoveTask(ctx context.Context, in *StartMessageMoveTas
 }
 
 // CancelMessageMoveTask ends a move; what was moved stays moved.
-func (d *Door) CancelMessageMoveTask(_ context.Context, in *CancelMessageMoveTaskInput) (*CancelMessageMoveTaskOutput, error) {
+func (d *Door) CancelMessageMoveTask(ctx context.Context, in *CancelMessageMoveTaskInput) (*CancelMessageMoveTaskOutput, error) {
 	if wire.Value(in.TaskHandle) == "" {
 		return nil, missing("TaskHandle")
 	}
-	m, err := d.o.Queues.CancelMove(*in.TaskHandle)
+	m, err := d.o.Queues.CancelMove(ctx, *in.TaskHandle)
 	if err != nil {
 		return nil, fail(err)
 	}
