@@ -199,6 +199,7 @@ type Delivery struct {
 	Sequence      uint64
 	Sent          time.Time
 	FirstReceived time.Time
-	Receives      int    // this one included
-	From          string // the queue of which it is a dead letter, or ""
+	Receives      int       // this one included
+	Shown         time.Time // when its visibility timeout is over
+	From          string    // the queue of which it is a dead letter, or ""
 }

@@ -412,6 +412,44 @@ func TestDeadLettersGoToTheirQueueAndBack(t *testing.T) {
 	}
 }
 
+func TestCancelledMoveDoesNotGoOnAfterARestart(t *testing.T) {
+	q := open(t)
+	q.create("dead", nil)
+	q.create("q", func(c *Config) { c.Dead = &DeadLetter{Queue: "dead", Receives: 1} })
+	q.put("dead", bodies("a", "b", "c", "d")...)
+	m, err := q.StartMove(t.Context(), "dead", "q", 1) // one a second: it is under way for long enough
+	ok(t, err)
+	if m, err = q.CancelMove(t.Context(), m.ID); err != nil || m.State != MoveCancelling {
+		t.Fatalf("cancelled move %+v, %v", m, err)
+	}
+	q.restart()
+	for end := time.Now().Add(30 * time.Second); m.State != MoveCancelled && time.Now().Before(end); {
+		ms, err := q.Moves("dead")
+		ok(t, err)
+		m = ms[0]
+	}
+	dead, _ := q.Get("dead")
+	back, _ := q.Get("q")
+	if m.State != MoveCancelled || back.Visible > 1 || dead.Visible != 4-back.Visible {
+		t.Errorf("move %+v; %d messages were moved, %d were left", m, back.Visible, dead.Visible)
+	}
+	if _, err := q.CancelMove(t.Context(), m.ID); errs.Of(err) == nil || errs.Of(err).Reason != ReasonNoTask {
+		t.Errorf("a move that is over was cancelled: %v", err)
+	}
+}
+
+func TestReceiverMayHideMessagesForLongerThanItLetsOn(t *testing.T) {
+	q := open(t)
+	q.create("q", func(c *Config) { c.Visibility = 0 })
+	q.put("q", bodies("a")...)
+	ds, err := q.Receive(t.Context(), "q", Receive{Max: 1, Longer: time.Hour})
+	ok(t, err)
+	if len(ds) != 1 || ds[0].Shown.After(time.Now()) {
+		t.Fatalf("received %+v, with a visibility timeout that is not over", ds)
+	}
+	want(t, "while it is hidden", texts(q.take("q", 1)))
+}
+
 func TestManyMessagesWithLongNamesMakeSeveralRecords(t *testing.T) {
 	q := open(t)
 	q.create("q.fifo", nil)

@@ -13,6 +13,7 @@ type Receive struct {
 	Visibility *time.Duration // how long they stay hidden; nil means the queue's
 	Wait       *time.Duration // for a first message; nil means the queue's
 	Inside     bool           // the receiver ends with the node: then the messages are at once visible again
+	Longer     time.Duration  // added to how long they stay hidden, but not to Delivery.Shown
 }
 
 // Receive hands out messages, which are hidden from other receivers for a while
@@ -24,31 +25,28 @@ func (q *Queues) Receive(ctx context.Context, name string, r Receive) ([]Deliver
 	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	visibility, wait := l.cfg.Visibility, l.cfg.Wait
-	l.mu.Unlock()
-	if r.Visibility != nil {
-		visibility = *r.Visibility
+	if v := r.Visibility; v != nil && (*v < 0 || *v > MaxVisibility) {
+		return nil, errs.Newf(errs.Invalid, "the visibility timeout must be from 0s to %s", MaxVisibility)
 	}
+	l.mu.Lock()
+	wait := l.cfg.Wait
+	l.mu.Unlock()
 	if r.Wait != nil {
 		wait = *r.Wait
 	}
-	if visibility < 0 || visibility > MaxVisibility {
-		return nil, errs.Newf(errs.Invalid, "the visibility timeout must be from 0s to %s", MaxVisibility)
-	}
 	until := time.Now().Add(wait)
 	for {
-		es, dead, wake, err := l.grab(r, visibility, until)
+		got, wake, err := l.grab(r, until)
 		if err != nil {
 			return nil, err
 		}
-		if len(dead) > 0 {
-			l.bury(dead)
+		if len(got.dead) > 0 {
+			l.bury(got.dead)
 		}
 		switch {
-		case len(es) > 0:
-			return l.deliver(ctx, es, r.Inside)
-		case len(dead) > 0:
+		case len(got.live) > 0:
+			return l.deliver(ctx, got, r.Inside)
+		case len(got.dead) > 0:
 			continue
 		case wake.at.IsZero():
 			return nil, nil
@@ -73,43 +71,55 @@ type wakeup struct {
 	at     time.Time // zero when the time is over
 }
 
+// grabbed are messages that were taken for a receiver.
+type grabbed struct {
+	live, dead []*entry
+	shown      time.Time // when the live ones' visibility timeout is over
+}
+
 // grab takes messages out of the index, or enlists the caller as waiting.
-func (l *live) grab(r Receive, visibility time.Duration, until time.Time) (es, dead []*entry, w wakeup, err error) {
+func (l *live) grab(r Receive, until time.Time) (g grabbed, w wakeup, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	room := MaxInFlight - l.x.count[out]
 	if room <= 0 && !l.cfg.FIFO {
-		return nil, nil, w, errs.Newf(errs.Throttled, "the queue %s has %d messages in flight: delete some that were received", l.name, MaxInFlight).WithReason(ReasonInFlight)
+		return g, w, errs.Newf(errs.Throttled, "the queue %s has %d messages in flight: delete some that were received", l.name, MaxInFlight).WithReason(ReasonInFlight)
 	}
 	limit := 0
 	if d := l.cfg.Dead; d != nil && l.q.exists(d.Queue) {
 		limit = d.Receives
 	}
-	es, dead = l.x.take(millis(now), min(r.Max, room), millis(now.Add(visibility)), limit)
-	for _, e := range es {
+	visibility := l.cfg.Visibility
+	if r.Visibility != nil {
+		visibility = *r.Visibility
+	}
+	g.shown = now.Add(visibility)
+	g.live, g.dead = l.x.take(millis(now), min(r.Max, room), millis(now.Add(min(visibility+r.Longer, MaxVisibility))), limit)
+	for _, e := range g.live {
 		e.inside = r.Inside
 	}
 	// One signal may stand for more messages than one receiver takes, and what
 	// was taken may be due again before the others look.
-	if l.x.count[ready]+len(es) > 0 {
+	if l.x.count[ready]+len(g.live) > 0 {
 		l.signal(1)
 	}
-	if len(es)+len(dead) > 0 || !until.After(now) {
-		return es, dead, w, nil
+	if len(g.live)+len(g.dead) > 0 || !until.After(now) {
+		return g, w, nil
 	}
 	w = wakeup{signal: make(chan struct{}, 1), at: until}
 	if next := l.x.next(); next > 0 && fromMillis(next).Before(until) {
 		w.at = fromMillis(next)
 	}
 	l.waiting = append(l.waiting, w.signal)
-	return nil, nil, w, nil
+	return g, w, nil
 }
 
 // deliver notes that messages were received and returns them with their bodies. A
 // receiver inside does not wait for the note to be on disk: both end with the node,
 // after which the messages are visible, and at worst this receive was not counted.
-func (l *live) deliver(ctx context.Context, es []*entry, inside bool) ([]Delivery, error) {
+func (l *live) deliver(ctx context.Context, g grabbed, inside bool) ([]Delivery, error) {
+	es := g.live
 	l.mu.Lock()
 	changes := make([]change, len(es))
 	handles := make([]string, len(es))
@@ -118,7 +128,7 @@ func (l *live) deliver(ctx context.Context, es []*entry, inside bool) ([]Deliver
 		changes[i], handles[i] = l.received(e), l.handle(e)
 		ds[i] = Delivery{
 			ID: e.ID, Handle: handles[i], Sequence: e.pos, Sent: fromMillis(e.Sent),
-			FirstReceived: fromMillis(e.first), Receives: e.receives,
+			FirstReceived: fromMillis(e.first), Receives: e.receives, Shown: g.shown,
 		}
 		ds[i].Group = e.Group
 	}

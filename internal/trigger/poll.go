@@ -201,14 +201,8 @@ func (w *workers) ahead() {
 	w.pause = 0
 }
 
-// received is a message with the end of what the queue itself hides it for.
-type received struct {
-	queue.Delivery
-	shown time.Time
-}
-
 // inTurn gathers a batch; if there is a window, once no other worker does.
-func (w *workers) inTurn(ctx context.Context) (ds []received, hide time.Duration, taken bool, err error) {
+func (w *workers) inTurn(ctx context.Context) (ds []queue.Delivery, hide time.Duration, taken bool, err error) {
 	if w.turn == nil {
 		return w.gather(ctx)
 	}
@@ -224,31 +218,20 @@ func (w *workers) inTurn(ctx context.Context) (ds []received, hide time.Duration
 // gather receives a batch: what is there when the first message is, and what
 // comes within the window. They are hidden for hide from then on. taken is true
 // if there were messages, although the filters may have left none.
-func (w *workers) gather(ctx context.Context) (ds []received, hide time.Duration, taken bool, err error) {
-	hide, _, err = w.visibility()
-	if err != nil {
-		return nil, 0, false, err
-	}
-	wait := queue.MaxWait
+func (w *workers) gather(ctx context.Context) (ds []queue.Delivery, hide time.Duration, taken bool, err error) {
+	longer, wait := w.longer(), queue.MaxWait
 	var end time.Time
 	for {
-		got, err := w.t.o.Queues.Receive(ctx, w.m.Source.Name, queue.Receive{Max: w.m.Batch - len(ds), Visibility: &hide, Wait: &wait, Inside: true})
+		got, err := w.t.o.Queues.Receive(ctx, w.m.Source.Name, queue.Receive{Max: w.m.Batch - len(ds), Wait: &wait, Inside: true, Longer: longer})
 		if err != nil {
 			w.giveBack(ds)
 			return nil, 0, taken, err
 		}
-		if taken = taken || len(got) > 0; len(got) > 0 && end.IsZero() {
-			end = time.Now().Add(w.m.Window)
+		if len(got) > 0 && !taken {
+			taken, end = true, time.Now().Add(w.m.Window)
+			hide = min(time.Until(got[0].Shown)+longer, queue.MaxVisibility)
 		}
-		_, own, err := w.visibility() // as it is now: the wait was long
-		if err != nil {
-			w.giveBack(append(ds, unshown(got)...))
-			return nil, 0, taken, err
-		}
-		now := time.Now()
-		for _, d := range w.filter(ctx, got) {
-			ds = append(ds, received{d, now.Add(own)})
-		}
+		ds = append(ds, w.filter(ctx, got)...)
 		if wait = min(time.Until(end), queue.MaxWait); len(ds) >= w.m.Batch || wait <= 0 || !taken {
 			return ds, hide, taken, nil
 		}
@@ -259,29 +242,15 @@ func (w *workers) gather(ctx context.Context) (ds []received, hide time.Duration
 	}
 }
 
-// unshown are messages that nobody will look at.
-func unshown(got []queue.Delivery) (ds []received) {
-	for _, d := range got {
-		ds = append(ds, received{Delivery: d})
-	}
-	return ds
-}
-
-// visibility returns for how long messages are hidden that are received now, and
-// for how long the queue would hide them. They stay hidden while a call may still
-// have them: one that fails shows them when the queue would, and if the node ends
-// they are visible at once.
-func (w *workers) visibility() (hide, own time.Duration, err error) {
-	i, err := w.t.o.Queues.Get(w.m.Source.Name)
-	if err != nil {
-		return 0, 0, err
-	}
-	own = i.Config.Visibility
-	hide = own + w.m.Window + holdMargin
+// longer returns for how much longer messages are hidden than the queue would
+// hide them. They stay hidden while a call may still have them: one that fails
+// shows them when the queue would, and if the node ends they are visible at once.
+func (w *workers) longer() time.Duration {
+	d := w.m.Window + holdMargin
 	if v, err := w.t.o.Functions.Lookup(w.m.Function.Name, w.m.Function.Qualifier); err == nil {
-		hide += v.Timeout
+		d += v.Timeout
 	}
-	return min(hide, queue.MaxVisibility), own, nil
+	return d
 }
 
 // filter deletes the messages that no filter lets through and returns the others.
@@ -317,7 +286,7 @@ func (w *workers) matches(doc []byte) bool {
 
 // handle calls the function with a batch, in as many calls as its payloads need,
 // one after the other.
-func (w *workers) handle(ctx context.Context, ds []received, hide time.Duration) {
+func (w *workers) handle(ctx context.Context, ds []queue.Delivery, hide time.Duration) {
 	for first := true; len(ds) > 0; first = false {
 		if !first { // the calls before took time of theirs
 			w.hold(ctx, ds, hide)
@@ -336,8 +305,8 @@ func (w *workers) handle(ctx context.Context, ds []received, hide time.Duration)
 
 // alike returns how many of the first messages have in common that a call with
 // them would, or would not, be one pass too many of an endless loop.
-func (w *workers) alike(ds []received) int {
-	deep := func(d received) bool { return d.Lineage.Counts[w.m.Function.Name] >= invoke.MaxPasses }
+func (w *workers) alike(ds []queue.Delivery) int {
+	deep := func(d queue.Delivery) bool { return d.Lineage.Counts[w.m.Function.Name] >= invoke.MaxPasses }
 	n := 1
 	for n < len(ds) && deep(ds[n]) == deep(ds[0]) {
 		n++
@@ -346,7 +315,7 @@ func (w *workers) alike(ds []received) int {
 }
 
 // lineage returns the passes of all messages together: the most of each function.
-func lineage(ds []received) (all event.Lineage) {
+func lineage(ds []queue.Delivery) (all event.Lineage) {
 	for _, d := range ds {
 		for f, n := range d.Lineage.Counts {
 			if all.Counts == nil {
@@ -360,13 +329,9 @@ func lineage(ds []received) (all event.Lineage) {
 
 // payload returns the event for as many of the messages as it holds, and how many
 // those are.
-func (w *workers) payload(ds []received) (n int, event []byte, err error) {
-	plain := make([]queue.Delivery, len(ds))
-	for i := range ds {
-		plain[i] = ds[i].Delivery
-	}
+func (w *workers) payload(ds []queue.Delivery) (n int, event []byte, err error) {
 	for n = len(ds); ; n = (n + 1) / 2 {
-		event, err = w.t.o.Format.Event(w.m.Source.Name, plain[:n])
+		event, err = w.t.o.Format.Event(w.m.Source.Name, ds[:n])
 		if err != nil || int64(len(event)) <= w.t.o.MaxPayload {
 			return n, event, err
 		}
@@ -378,7 +343,7 @@ func (w *workers) payload(ds []received) (n int, event []byte, err error) {
 
 // call runs the function once and settles the messages. It returns false if the
 // function could not run: then the messages are back, as if never received.
-func (w *workers) call(ctx context.Context, ds []received, payload []byte) bool {
+func (w *workers) call(ctx context.Context, ds []queue.Delivery, payload []byte) bool {
 	r := invoke.Request{
 		RequestID: uuid.NewString(), Function: w.m.Function.Name, Qualifier: w.m.Function.Qualifier, Payload: payload,
 		Lineage: lineage(ds),
@@ -411,9 +376,9 @@ func (w *workers) call(ctx context.Context, ds []received, payload []byte) bool 
 }
 
 // settle deletes what a successful call handled, and leaves what it says failed.
-func (w *workers) settle(ctx context.Context, ds []received, answer []byte) {
+func (w *workers) settle(ctx context.Context, ds []queue.Delivery, answer []byte) {
 	var done []string
-	var failed []received
+	var failed []queue.Delivery
 	if w.m.Partial {
 		ids, ok := w.t.o.Format.Failed(answer)
 		bad := map[string]bool{}
@@ -463,10 +428,10 @@ func (w *workers) delete(ctx context.Context, handles []string) {
 }
 
 // leave lets failed messages come back when the queue would show them again.
-func (w *workers) leave(ctx context.Context, ds []received) {
+func (w *workers) leave(ctx context.Context, ds []queue.Delivery) {
 	var hides []queue.Hide
 	for _, d := range ds {
-		hides = append(hides, queue.Hide{Handle: d.Handle, For: max(0, time.Until(d.shown))})
+		hides = append(hides, queue.Hide{Handle: d.Handle, For: max(0, time.Until(d.Shown))})
 	}
 	if len(hides) == 0 {
 		return
@@ -478,7 +443,7 @@ func (w *workers) leave(ctx context.Context, ds []received) {
 
 // hold hides messages for longer, so that they are not shown while they wait for
 // their call.
-func (w *workers) hold(ctx context.Context, ds []received, hide time.Duration) {
+func (w *workers) hold(ctx context.Context, ds []queue.Delivery, hide time.Duration) {
 	hides := make([]queue.Hide, len(ds))
 	for i, d := range ds {
 		hides[i] = queue.Hide{Handle: d.Handle, For: hide}
@@ -489,7 +454,7 @@ func (w *workers) hold(ctx context.Context, ds []received, hide time.Duration) {
 }
 
 // giveUp ends messages that go round in an endless loop.
-func (w *workers) giveUp(ctx context.Context, ds []received) {
+func (w *workers) giveUp(ctx context.Context, ds []queue.Delivery) {
 	var handles []string
 	for _, d := range ds {
 		handles = append(handles, d.Handle)
@@ -501,7 +466,7 @@ func (w *workers) giveUp(ctx context.Context, ds []received) {
 }
 
 // giveBack undoes the receives of messages that no call got.
-func (w *workers) giveBack(ds []received) {
+func (w *workers) giveBack(ds []queue.Delivery) {
 	var handles []string
 	for _, d := range ds {
 		handles = append(handles, d.Handle)
