@@ -164,7 +164,7 @@ func reservedText(calls *int32) string {
 	if calls == nil {
 		return ""
 	}
-	return fmt.Sprintf("%d calls at one time", *calls)
+	return numbered(int(*calls), "call") + " at one time"
 }
 
 // printVersions shows the published versions with their aliases, newest first.

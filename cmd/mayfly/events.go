@@ -85,7 +85,15 @@ func (c *cli) eventsPut() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.putEvent(cmd.Context(), cl, map[string]string{"EventBusName": bus, "Source": source, "DetailType": kind, "Detail": detail})
+			id, err := cl.putEvent(cmd.Context(), map[string]any{"EventBusName": bus, "Source": source, "DetailType": kind, "Detail": detail})
+			switch {
+			case err != nil:
+				return err
+			case c.json:
+				return c.printJSON(map[string]string{"id": id})
+			}
+			_, err = fmt.Fprintln(c.out, id)
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -95,23 +103,19 @@ func (c *cli) eventsPut() *cobra.Command {
 	return cmd
 }
 
-// putEvent puts one event and prints its id.
-func (c *cli) putEvent(ctx context.Context, cl *client, entry map[string]string) error {
+// putEvent puts one event and returns its id.
+func (cl *client) putEvent(ctx context.Context, entry map[string]any) (id string, err error) {
 	var out struct {
 		Entries []struct{ EventId, ErrorMessage string }
 	}
-	if err := cl.events(ctx, "PutEvents", map[string]any{"Entries": []map[string]string{entry}}, &out); err != nil {
-		return err
+	if err := cl.events(ctx, "PutEvents", map[string]any{"Entries": []map[string]any{entry}}, &out); err != nil {
+		return "", err
 	}
 	if len(out.Entries) != 1 {
-		return errors.New("the node's answer does not tell of the event")
+		return "", errors.New("the node's answer does not tell of the event")
 	}
 	if m := out.Entries[0].ErrorMessage; m != "" {
-		return errors.New(m)
+		return "", errors.New(m)
 	}
-	if c.json {
-		return c.printJSON(map[string]string{"id": out.Entries[0].EventId})
-	}
-	_, err := fmt.Fprintln(c.out, out.Entries[0].EventId)
-	return err
+	return out.Entries[0].EventId, nil
 }

@@ -104,6 +104,14 @@ func (c *cli) warnf(format string, args ...any) {
 	lipgloss.Fprintln(c.err, warned.Render("warning:"), fmt.Sprintf(format, args...))
 }
 
+// numbered is a number of things: "1 message", "2 messages".
+func numbered(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // bytesText is a size for people.
 func bytesText(n int64) string {
 	switch {

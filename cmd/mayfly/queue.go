@@ -81,8 +81,23 @@ func (o *queueOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.dedup, "content-dedup", false, "FIFO: drop messages of the same content within five minutes")
 }
 
-// attributes returns what the flags say.
-func (o *queueOptions) attributes(ctx context.Context, cl *client) (map[string]string, error) {
+// redrivePolicy says where messages go that are received too often.
+type redrivePolicy struct {
+	Target   string `json:"deadLetterTargetArn"`
+	Receives int    `json:"maxReceiveCount"`
+}
+
+// readRedrivePolicy returns the policy of a queue's attributes, which is JSON in a
+// text; the zero policy if there is none.
+func readRedrivePolicy(attributes map[string]string) (p redrivePolicy) {
+	if json.Unmarshal([]byte(attributes["RedrivePolicy"]), &p) != nil {
+		return redrivePolicy{}
+	}
+	return p
+}
+
+// attributes returns what the flags say of a queue that has a policy, or none.
+func (o *queueOptions) attributes(ctx context.Context, cl *client, policy redrivePolicy) (map[string]string, error) {
 	a := map[string]string{}
 	for flag, name := range map[string]string{
 		"visibility": "VisibilityTimeout", "delay": "DelaySeconds", "keep": "MessageRetentionPeriod", "wait": "ReceiveMessageWaitTimeSeconds",
@@ -102,19 +117,27 @@ func (o *queueOptions) attributes(ctx context.Context, cl *client) (map[string]s
 	if o.flags.Changed("content-dedup") {
 		a["ContentBasedDeduplication"] = strconv.FormatBool(o.dedup)
 	}
+	if o.dead == "" && !o.flags.Changed("after") {
+		return a, nil
+	}
 	if o.dead != "" {
 		_, dead, err := cl.queueAttributes(ctx, o.dead)
 		if err != nil {
 			return nil, err
 		}
-		policy, err := json.Marshal(map[string]any{"deadLetterTargetArn": dead["QueueArn"], "maxReceiveCount": o.after})
-		if err != nil {
-			return nil, err
-		}
-		a["RedrivePolicy"] = string(policy)
-	} else if o.flags.Changed("after") {
+		policy.Target = dead["QueueArn"]
+	}
+	if policy.Target == "" {
 		return nil, usageError{errors.New("--after says when messages go to the --dead-letter queue: name that too")}
 	}
+	if policy.Receives == 0 || o.flags.Changed("after") {
+		policy.Receives = o.after
+	}
+	b, err := json.Marshal(policy)
+	if err != nil {
+		return nil, err
+	}
+	a["RedrivePolicy"] = string(b)
 	return a, nil
 }
 
@@ -132,7 +155,7 @@ func (c *cli) queueCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a, err := o.attributes(cmd.Context(), cl)
+			a, err := o.attributes(cmd.Context(), cl, redrivePolicy{})
 			if err != nil {
 				return err
 			}
@@ -170,16 +193,16 @@ func (c *cli) queueSet() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a, err := o.attributes(cmd.Context(), cl)
+			url, now, err := cl.queueAttributes(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			a, err := o.attributes(cmd.Context(), cl, readRedrivePolicy(now))
 			if err != nil {
 				return err
 			}
 			if len(a) == 0 {
 				return usageError{errors.New("nothing to change: say what with a flag")}
-			}
-			url, err := cl.queueURL(cmd.Context(), args[0])
-			if err != nil {
-				return err
 			}
 			return cl.queues(cmd.Context(), "SetQueueAttributes", map[string]any{"QueueUrl": url, "Attributes": a}, nil)
 		},
@@ -258,13 +281,8 @@ func (cl *client) queueLine(ctx context.Context, url string) (queueLine, error) 
 	} {
 		*to, _ = strconv.Atoi(out.Attributes[name]) // numbers, or not there
 	}
-	var policy struct {
-		Target   string `json:"deadLetterTargetArn"`
-		Receives int    `json:"maxReceiveCount"`
-	}
-	if json.Unmarshal([]byte(out.Attributes["RedrivePolicy"]), &policy) == nil {
-		l.Dead, l.Receives = policy.Target[strings.LastIndexByte(policy.Target, ':')+1:], policy.Receives
-	}
+	policy := readRedrivePolicy(out.Attributes)
+	l.Dead, l.Receives = policy.Target[strings.LastIndexByte(policy.Target, ':')+1:], policy.Receives
 	return l, nil
 }
 

@@ -72,18 +72,18 @@ func (q *queueTrigger) add(ctx context.Context, cl *client, function, qualifier 
 func queueTriggerLine(m *types.EventSourceMappingConfiguration) triggerLine {
 	_, function, _ := strings.Cut(aws.ToString(m.FunctionArn), ":function:")
 	source := aws.ToString(m.EventSourceArn)
-	how := []string{fmt.Sprintf("up to %d messages", aws.ToInt32(m.BatchSize))}
+	how := []string{"up to " + numbered(int(aws.ToInt32(m.BatchSize)), "message")}
 	if w := aws.ToInt32(m.MaximumBatchingWindowInSeconds); w > 0 {
 		how = append(how, fmt.Sprintf("gathered for %d s", w))
 	}
 	if m.FilterCriteria != nil {
-		how = append(how, fmt.Sprintf("%d filters", len(m.FilterCriteria.Filters)))
+		how = append(how, numbered(len(m.FilterCriteria.Filters), "filter"))
 	}
 	if len(m.FunctionResponseTypes) > 0 {
 		how = append(how, "partial failures")
 	}
 	if m.ScalingConfig != nil {
-		how = append(how, fmt.Sprintf("%d calls at one time", aws.ToInt32(m.ScalingConfig.MaximumConcurrency)))
+		how = append(how, numbered(int(aws.ToInt32(m.ScalingConfig.MaximumConcurrency)), "call")+" at one time")
 	}
 	return triggerLine{
 		ID: aws.ToString(m.UUID), Function: function, Source: "queue " + source[strings.LastIndexByte(source, ':')+1:],
