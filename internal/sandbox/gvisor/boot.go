@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/subcommands"
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/runsc/cli"
 	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
 	"gvisor.dev/gvisor/runsc/cmd/util"
@@ -119,6 +120,11 @@ func (b *bootCommand) Execute(ctx context.Context, f *flag.FlagSet, args ...any)
 	}
 	if b.fillFD >= 0 {
 		go awaitFill(b.fillFD)
+	}
+	if !log.IsLogging(log.Debug) {
+		// Nobody reads what gVisor says in passing, but it words each sentence, and
+		// looks up who said it: some milliseconds of a restore.
+		log.SetLevel(log.Warning)
 	}
 	code := b.Boot.Execute(ctx, f, args...)
 	if ws, ok := args[1].(*unix.WaitStatus); ok && code == subcommands.ExitSuccess && b.exitFD >= 0 {
