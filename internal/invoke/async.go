@@ -70,7 +70,11 @@ func derivedID(name string) string { return uuid.NewSHA1(uuid.NameSpaceOID, []by
 // Run runs queued calls until ctx ends and those under way are done.
 func (n *Invoker) Run(ctx context.Context) error {
 	n.sweep(ctx)
-	return n.cfg.Calls.Run(ctx, spine.Service{Room: n.room, Handle: n.queued})
+	return n.cfg.Calls.Run(ctx, spine.Service{
+		Room: n.room, Handle: n.queued,
+		// A call leaves the queue only when its record can't be lost.
+		Settle: n.cfg.Meter.Flush,
+	})
 }
 
 // room returns how many queued calls of a function may run at a time.
@@ -134,10 +138,6 @@ func (n *Invoker) attempt(ctx context.Context, q queued, set function.AsyncSetti
 	if err == nil {
 		res, err = n.run(ctx, v, q.Request, q.Deliveries+delivery, nil)
 		n.windows.ran(q.Function, res, err)
-	}
-	if err == nil {
-		// The call leaves the queue only when its record can't be lost.
-		err = n.cfg.Meter.Flush(context.WithoutCancel(ctx))
 	}
 	if errs.Is(err, errs.NotFound) { // the version or alias that it named
 		n.cfg.Log.Warn("a queued call is dropped: its version is gone", "function", q.Function, "qualifier", q.Qualifier, "request", q.RequestID)

@@ -99,13 +99,7 @@ func (n *Node) tellLogs(t tell) {
 }
 
 func (n *Node) tellCalls(t tell) {
-	ctx, cancel := context.WithTimeout(context.Background(), askLimit)
-	defer cancel()
-	waiting, err := n.calls.Waiting(ctx)
-	if err != nil {
-		n.log.Warn("the queue of calls tells no figures", "err", err)
-	}
-	for function, calls := range waiting {
+	for function, calls := range n.calls.Waiting() {
 		t(float64(calls), function)
 	}
 }

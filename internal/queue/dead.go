@@ -72,8 +72,8 @@ func (l *live) transfer(ctx context.Context, es []*entry, to func(content) (*liv
 		}
 	}
 	for dest, batch := range batches {
-		for _, some := range dest.in.parted(batch) {
-			err := dest.in.do(some)
+		for _, some := range dest.in.Parted(batch) {
+			err := dest.in.Do(some)
 			dest.settle(some, err)
 			for _, in := range some {
 				note(of[in], err)
@@ -128,7 +128,7 @@ func (l *live) end(es []*entry) error {
 	for i, e := range es {
 		changes[i] = l.ends(e, now)
 	}
-	if err := l.q.journal.do(changes); err != nil {
+	if err := l.q.journal.Do(changes); err != nil {
 		l.giveBack(es)
 		return err
 	}

@@ -20,7 +20,7 @@ type live struct {
 	name string
 	q    *Queues
 	log  *spine.Log
-	in   *group[*incoming]
+	in   *spine.Group[*incoming]
 	gone chan struct{} // closed when the queue is deleted
 
 	mu      sync.Mutex

@@ -33,7 +33,7 @@ type Options struct {
 // concurrent use.
 type Queues struct {
 	o       Options
-	journal *group[change]
+	journal *spine.Group[change]
 	written int          // changes in the journal; only write uses it
 	kept    int          // of them the last shortening needed; as above
 	held    atomic.Int64 // bytes of messages kept in memory
@@ -68,7 +68,7 @@ const (
 // Open reads all queues. Run must run for old messages to go.
 func Open(ctx context.Context, o Options) (*Queues, error) {
 	q := &Queues{o: o, byName: map[string]*live{}, stopped: make(chan struct{})}
-	q.journal = &group[change]{write: q.write, share: func(change) float64 { return 1.0 / writeChanges }}
+	q.journal = &spine.Group[change]{Write: q.write, Share: func(change) float64 { return 1.0 / writeChanges }}
 	var docs []document
 	revs := map[string]uint64{}
 	err := o.Bucket.List(ctx, "", func(key string, value []byte, rev uint64) error {
@@ -140,7 +140,7 @@ func (q *Queues) open(ctx context.Context, d document, rev uint64) (*live, error
 		cfg: d.Config, tags: d.Tags, created: d.Created, changed: d.Modified, rev: rev,
 		x: newIndex(d.Config.FIFO), seen: map[string]*sighting{}, records: map[uint64]int{}, hollow: map[uint64]struct{}{}, ended: map[uint64][]ending{},
 	}
-	l.in = &group[*incoming]{write: l.store, share: (*incoming).share}
+	l.in = &spine.Group[*incoming]{Write: l.store, Share: (*incoming).share}
 	return l, nil
 }
 

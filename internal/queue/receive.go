@@ -133,7 +133,7 @@ func (l *live) deliver(ctx context.Context, g grabbed, inside bool) ([]Delivery,
 		ds[i].Group = e.Group
 	}
 	l.mu.Unlock()
-	noted := l.q.journal.begin(changes)
+	noted := l.q.journal.Begin(changes)
 	if inside {
 		go l.noted(noted)
 	} else if err := <-noted; err != nil {
@@ -220,7 +220,7 @@ func (q *Queues) Delete(_ context.Context, name string, handles ...string) ([]er
 	if len(es) == 0 {
 		return failed, nil
 	}
-	if err := q.journal.do(changes); err != nil {
+	if err := q.journal.Do(changes); err != nil {
 		l.giveBack(es)
 		for _, i := range was {
 			failed[i] = err
@@ -277,7 +277,7 @@ func (q *Queues) Hide(_ context.Context, name string, hides ...Hide) ([]error, e
 	if len(changes) == 0 {
 		return failed, nil
 	}
-	if err := q.journal.do(changes); err != nil {
+	if err := q.journal.Do(changes); err != nil {
 		for _, i := range was {
 			failed[i] = err
 		}
@@ -312,5 +312,5 @@ func (q *Queues) Return(_ context.Context, name string, delay time.Duration, han
 	if len(changes) == 0 {
 		return nil
 	}
-	return q.journal.do(changes)
+	return q.journal.Do(changes)
 }

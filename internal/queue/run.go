@@ -16,7 +16,7 @@ const (
 // Run removes what is over (old messages, records that nobody needs) and moves
 // dead letters back, until ctx ends. It is called once.
 func (q *Queues) Run(ctx context.Context) error {
-	defer q.journal.do(nil) // notes that nobody waits for
+	defer q.journal.Do(nil) // notes that nobody waits for
 	defer close(q.stopped)
 	done := make(chan struct{})
 	go func() { defer close(done); q.runMoves(ctx) }()

@@ -54,8 +54,8 @@ func (l *live) send(ctx context.Context, msgs []Message) []Sent {
 		}
 		batch, of = append(batch, in), append(of, i)
 	}
-	for _, some := range l.in.parted(batch) {
-		err := l.in.do(some)
+	for _, some := range l.in.Parted(batch) {
+		err := l.in.Do(some)
 		for n, in := range some {
 			outcome[of[n]] = Sent{ID: in.head.ID, Sequence: in.pos, Err: err}
 		}

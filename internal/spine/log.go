@@ -30,9 +30,15 @@ type Log struct {
 // Log opens the log of the id, which is made if need be. An id consists of
 // letters, digits, '-' and '_'.
 func (s *Spine) Log(ctx context.Context, id string) (*Log, error) {
-	l := &Log{s: s, name: logPrefix + id, subject: logSubject + id}
+	return s.logAs(ctx, jetstream.StreamConfig{Name: logPrefix + id, Subjects: []string{logSubject + id}})
+}
+
+// logAs opens the log that is the stream of cfg, which has one subject.
+func (s *Spine) logAs(ctx context.Context, cfg jetstream.StreamConfig) (*Log, error) {
+	cfg.AllowDirect = true
+	l := &Log{s: s, name: cfg.Name, subject: cfg.Subjects[0]}
 	var err error
-	l.st, err = s.stream(ctx, jetstream.StreamConfig{Name: l.name, Subjects: []string{l.subject}, AllowDirect: true})
+	l.st, err = s.stream(ctx, cfg)
 	return l, err
 }
 
@@ -64,15 +70,26 @@ func (s *Spine) RemoveLog(ctx context.Context, id string) error {
 // Append stores a record and returns its number; then it is on disk. The head is
 // text without line breaks.
 func (l *Log) Append(ctx context.Context, head string, body []byte) (seq uint64, err error) {
+	seq, _, err = l.append(ctx, "", head, body)
+	return seq, err
+}
+
+// append is Append for a record with an id, unless that is "": if one with the id
+// was stored within the stream's window for that, it returns the number of that one.
+func (l *Log) append(ctx context.Context, id, head string, body []byte) (seq uint64, repeat bool, err error) {
 	if err := l.s.room(reserve); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	m := &nats.Msg{Subject: l.subject, Data: body, Header: nats.Header{headHeader: {head}}}
-	ack, err := l.s.js.PublishMsg(ctx, m)
-	if err != nil {
-		return 0, wrap(err, "store a record in %s", l.name)
+	var opts []jetstream.PublishOpt
+	if id != "" {
+		opts = append(opts, jetstream.WithMsgID(id))
 	}
-	return ack.Sequence, nil
+	ack, err := l.s.js.PublishMsg(ctx, m, opts...)
+	if err != nil {
+		return 0, false, wrap(err, "store a record in %s", l.name)
+	}
+	return ack.Sequence, ack.Duplicate, nil
 }
 
 // Body returns a record's body, or errs.NotFound.
@@ -116,14 +133,21 @@ func (l *Log) RemoveBefore(ctx context.Context, seq uint64) error {
 // Heads calls fn for each record that is in the log now, oldest first, until fn
 // returns an error, which Heads then returns.
 func (l *Log) Heads(ctx context.Context, fn func(seq uint64, head string) error) error {
+	return l.headsAfter(ctx, 0, fn)
+}
+
+// headsAfter is Heads for the records whose numbers are above after.
+func (l *Log) headsAfter(ctx context.Context, after uint64, fn func(seq uint64, head string) error) error {
 	info, err := l.st.Info(ctx)
 	if err != nil {
 		return wrap(err, "read %s", l.name)
 	}
-	if info.State.Msgs == 0 {
+	if info.State.Msgs == 0 || info.State.LastSeq <= after {
 		return nil
 	}
-	c, err := l.st.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy, HeadersOnly: true})
+	c, err := l.st.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, HeadersOnly: true,
+	})
 	if err != nil {
 		return wrap(err, "read %s", l.name)
 	}

@@ -2,14 +2,18 @@ package spine
 
 // Every stream and subject of the house, in one place.
 const (
-	callsStream  = "calls" // asynchronous calls that were accepted
-	callsSubject = "calls."
+	callsName   = "call"   // asynchronous calls that were accepted
+	parcelsName = "parcel" // messages on their way to targets
 
-	parcelsStream  = "parcels" // messages on their way to targets
-	parcelsSubject = "parcels."
+	// Two streams for each work queue, after its name.
+	itemsStream  = "-items"        // what is in it, in records
+	itemsSubject = "items.record." // before the name
+	endsStream   = "-ends"         // what was handled
+	endsSubject  = "items.ends."   // before the name
 
-	lanePrefix  = "lane-"  // of the consumers of work queues
-	oneConsumer = "invoke" // of all calls, once
+	// Nodes of before kept each work queue in one stream, with a subject for each lane.
+	oldCallsStream   = "calls"
+	oldParcelsStream = "parcels"
 
 	noticesStream   = "notices" // about objects, not yet delivered
 	noticesSubject  = "notices.object"

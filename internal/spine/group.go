@@ -1,12 +1,13 @@
-package queue
+package spine
 
 import "sync"
 
-// group writes what many callers bring in few writes: while one is under way, the
-// next gathers. Nobody waits for company.
-type group[T any] struct {
-	write func([]T) error
-	share func(T) float64 // of a write that an item takes up: 1 is a full one
+// Group writes what many callers bring in few writes: while one is under way, the
+// next gathers. Nobody waits for company. The fields are set before its first use;
+// then it is safe for concurrent use.
+type Group[T any] struct {
+	Write func([]T) error // is not called again before it has returned
+	Share func(T) float64 // of a write that an item takes up: 1 is a full one
 
 	mu      sync.Mutex
 	waiting []bundle[T] // guarded by mu
@@ -18,14 +19,14 @@ type bundle[T any] struct {
 	done  chan error
 }
 
-// do returns when the items are written, in the order of the calls. They are
+// Do returns when the items are written, in the order of the calls. They are
 // written together, however many they are. Without items it waits for those that
 // were begun before.
-func (g *group[T]) do(items []T) error { return <-g.begin(items) }
+func (g *Group[T]) Do(items []T) error { return <-g.Begin(items) }
 
-// begin is do for a caller that waits later, if at all: the outcome is sent to the
+// Begin is Do for a caller that waits later, if at all: the outcome is sent to the
 // channel, which has room for it. What is begun later is written later.
-func (g *group[T]) begin(items []T) <-chan error {
+func (g *Group[T]) Begin(items []T) <-chan error {
 	b := bundle[T]{items: items, done: make(chan error, 1)}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, b)
@@ -38,7 +39,7 @@ func (g *group[T]) begin(items []T) <-chan error {
 }
 
 // run writes until nobody waits.
-func (g *group[T]) run() {
+func (g *Group[T]) run() {
 	for {
 		now := g.next()
 		if now == nil {
@@ -50,7 +51,7 @@ func (g *group[T]) run() {
 		}
 		var err error
 		if len(items) > 0 {
-			err = g.write(items)
+			err = g.Write(items)
 		}
 		for _, b := range now {
 			b.done <- err
@@ -59,13 +60,13 @@ func (g *group[T]) run() {
 }
 
 // next takes as many bundles as make one write.
-func (g *group[T]) next() []bundle[T] {
+func (g *Group[T]) next() []bundle[T] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	full, n := 0.0, 0
 	for ; n < len(g.waiting); n++ {
 		for _, it := range g.waiting[n].items {
-			full += g.share(it)
+			full += g.Share(it)
 		}
 		if n > 0 && full > 1 {
 			break
@@ -80,11 +81,11 @@ func (g *group[T]) next() []bundle[T] {
 	return now
 }
 
-// parted splits items so that each part makes no more than one write.
-func (g *group[T]) parted(items []T) (parts [][]T) {
+// Parted splits items so that each part makes no more than one write.
+func (g *Group[T]) Parted(items []T) (parts [][]T) {
 	full, from := 0.0, 0
 	for i, it := range items {
-		share := g.share(it)
+		share := g.Share(it)
 		if full += share; full > 1 && i > from {
 			parts, full, from = append(parts, items[from:i]), share, i
 		}
