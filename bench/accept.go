@@ -31,22 +31,23 @@ func acceptTable(ctx context.Context, out io.Writer, o options, n *node, work st
 	fmt.Fprint(out, "\n| clients | floor/s | accepted/s | ratio | accepted/s while they run | ratio |\n|---|---|---|---|---|---|\n")
 	waits := subject{name: "sleeper", runtime: "python3.11", handler: "app.handler", zip: zipText("app.py", sleeper)}
 	runs := subject{name: "taker", runtime: "python3.11", handler: "app.handler", zip: zipText("app.py", "def handler(event, context):\n    pass\n")}
-	for _, f := range []subject{waits, runs} {
-		if err := n.create(ctx, f); err != nil {
-			return err
-		}
-	}
-	if _, err := n.api.PutFunctionConcurrency(ctx, &lambda.PutFunctionConcurrencyInput{FunctionName: &waits.name, ReservedConcurrentExecutions: aws.Int32(1)}); err != nil {
-		return err
-	}
+	both := []subject{waits, runs}
 	for _, c := range o.callers {
 		note(fmt.Sprintf("asynchronous calls: %d clients", c))
 		base, err := floor(ctx, o, filepath.Join(work, fmt.Sprintf("accept-floor-%d", c)), c)
 		if err != nil {
 			return err
 		}
+		for _, f := range both {
+			if err := n.create(ctx, f); err != nil {
+				return err
+			}
+		}
+		if _, err := n.api.PutFunctionConcurrency(ctx, &lambda.PutFunctionConcurrencyInput{FunctionName: &waits.name, ReservedConcurrentExecutions: aws.Int32(1)}); err != nil {
+			return err
+		}
 		var rates [2]float64
-		for i, f := range []subject{waits, runs} {
+		for i, f := range both {
 			call, err := n.asyncCaller(ctx, f)
 			if err != nil {
 				return err
@@ -56,13 +57,41 @@ func acceptTable(ctx context.Context, out io.Writer, o options, n *node, work st
 			}
 		}
 		fmt.Fprintf(out, "| %d | %.0f | %.0f | %.2f | %.0f | %.2f |\n", c, base, rates[0], rates[0]/base, rates[1], rates[1]/base)
-	}
-	for _, f := range []subject{waits, runs} { // what waits must not take CPU from later runs
-		if _, err := n.api.DeleteFunction(ctx, &lambda.DeleteFunctionInput{FunctionName: &f.name}); err != nil {
+		if err := n.forget(ctx, both); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// forget deletes functions and waits until their queued calls are dropped, which
+// would take CPU from later runs.
+func (n *node) forget(ctx context.Context, all []subject) error {
+	for _, f := range all {
+		if _, err := n.api.DeleteFunction(ctx, &lambda.DeleteFunctionInput{FunctionName: &f.name}); err != nil {
+			return err
+		}
+	}
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.endpoint+"/metrics", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := n.http.Do(req)
+		if err != nil {
+			return err
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		if !bytes.Contains(b, []byte("\nmayfly_async_waiting{")) {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return errors.New("the calls of functions that were deleted are still queued after two minutes")
 }
 
 // asyncCaller makes asynchronous calls with a request signed ahead.
