@@ -1,10 +1,8 @@
 package meter
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -48,17 +46,6 @@ func (s *Search) words() (words [][]byte) {
 		words = append(words, []byte(`"init":`))
 	}
 	return words
-}
-
-// quoted is a string as it is in a record's line.
-func quoted(s string) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		panic("meter: a string always marshals: " + err.Error())
-	}
-	return bytes.TrimSpace(b.Bytes())
 }
 
 // Records returns the latest records that s selects, in the order in which they
@@ -165,6 +152,3 @@ func (l *Ledger) Recent(ctx context.Context, moments time.Duration) (Recent, err
 	})
 	return out, err
 }
-
-// Encode is the record as one line of JSON, without a line end.
-func (r *Record) Encode() []byte { return bytes.TrimSuffix(encodeBatch([]Record{*r}), []byte{'\n'}) }

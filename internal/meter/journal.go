@@ -28,19 +28,6 @@ type Journal interface {
 	Trim(ctx context.Context, upTo uint64) error
 }
 
-// encodeBatch is one JSON record a line.
-func encodeBatch(records []Record) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	for i := range records {
-		if err := enc.Encode(&records[i]); err != nil {
-			panic("meter: a Record always marshals: " + err.Error())
-		}
-	}
-	return b.Bytes()
-}
-
 // decodeBatch returns the records of a batch, one for each line.
 func decodeBatch(batch []byte) ([]Record, error) {
 	records := make([]Record, 0, bytes.Count(batch, []byte{'\n'}))

@@ -402,7 +402,7 @@ func (l *Ledger) enterBatch(tx *bbolt.Tx, b landing, tags map[string]uint64, add
 		if err := l.open.put(tx); err != nil {
 			return err
 		}
-		l.open = block{number: l.open.number + 1}
+		l.open = block{number: l.open.number + 1, lines: l.open.lines[:0]} // the file has a copy
 	}
 	return nil
 }

@@ -7,17 +7,30 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/trace"
 )
 
-// Spans tells the record as spans: the call itself, and what it was made of. A
+// TraceID implements trace.Work.
+func (r *Record) TraceID() string {
+	if r.Span == "" {
+		return ""
+	}
+	return r.Trace
+}
+
+// Spans implements trace.Work. It tells the record as spans: the call itself, and what it was made of. A
 // call that waited for an instance began before its record's Start.
 func (r *Record) Spans() []trace.Span {
-	if r.Trace == "" || r.Span == "" {
+	if r.TraceID() == "" {
 		return nil
 	}
 	ready := r.Start
+	parts := 0
+	part := func(name string, start time.Time, d time.Duration) trace.Span {
+		parts++
+		return trace.Span{Trace: r.Trace, ID: trace.PartID(r.Span, parts), Parent: r.Span, Name: name, Kind: trace.Internal, Start: start, Duration: d}
+	}
 	var waits []trace.Span
 	wait := func(name string, d time.Duration) {
 		if d > 0 {
-			waits = append(waits, trace.Span{Trace: r.Trace, ID: trace.NewID(), Parent: r.Span, Name: name, Kind: trace.Internal, Duration: d})
+			waits = append(waits, part(name, time.Time{}, d))
 		}
 	}
 	p := r.Phases
@@ -45,9 +58,7 @@ func (r *Record) Spans() []trace.Span {
 		call.Kind = trace.Consumer
 		accepted := r.Start.Add(-r.Age)
 		if accepted.Before(at) {
-			spans = append(spans, trace.Span{
-				Trace: r.Trace, ID: trace.NewID(), Parent: r.Span, Name: "queued", Kind: trace.Internal, Start: accepted, Duration: at.Sub(accepted),
-			})
+			spans = append(spans, part("queued", accepted, at.Sub(accepted)))
 			call.Start, call.Duration = accepted, call.End().Sub(accepted)
 		}
 	}
@@ -59,9 +70,9 @@ func (r *Record) Spans() []trace.Span {
 	}
 	spans = append(append([]trace.Span{call}, spans...), waits...)
 	if r.Outcome != InitFailed {
-		spans = append(spans, trace.Span{
-			Trace: r.Trace, ID: trace.NewID(), Parent: r.Span, Name: "handler", Kind: trace.Internal, Start: r.Start, Duration: r.Duration, Error: call.Error,
-		})
+		handler := part("handler", r.Start, r.Duration)
+		handler.Error = call.Error
+		spans = append(spans, handler)
 	}
 	return spans
 }

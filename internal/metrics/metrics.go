@@ -9,6 +9,7 @@ package metrics
 import (
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -32,6 +33,9 @@ type Metrics struct {
 	invocations, throttles, billed, deadLetters *prometheus.CounterVec
 	duration, init, restore, age                *prometheus.HistogramVec
 	wait                                        prometheus.Histogram
+
+	mu     sync.Mutex
+	called map[string]*called // guarded by mu; by function's label
 
 	reported *reported
 	left     *prometheus.CounterVec
@@ -64,7 +68,7 @@ var (
 
 // New returns metrics that count nothing yet. version is shown.
 func New(version string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), functions: names{known: map[string]struct{}{}}, queues: names{known: map[string]struct{}{}}, reported: newReported()}
+	m := &Metrics{registry: prometheus.NewRegistry(), functions: names{known: map[string]struct{}{}}, queues: names{known: map[string]struct{}{}}, called: map[string]*called{}, reported: newReported()}
 	function := []string{"function"}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -92,23 +96,49 @@ func New(version string) *Metrics {
 	return m
 }
 
+// called is the figures of one function's calls, each found once.
+type called struct {
+	invocations map[meter.Outcome]prometheus.Counter
+	billed      prometheus.Counter
+	duration    prometheus.Observer
+}
+
+// of returns the figures of a function's calls. The caller holds m.mu.
+func (m *Metrics) of(function string) *called {
+	fn := m.functions.label(function)
+	c := m.called[fn]
+	if c == nil {
+		c = &called{
+			invocations: map[meter.Outcome]prometheus.Counter{}, billed: m.billed.WithLabelValues(fn), duration: m.duration.WithLabelValues(fn),
+		}
+		m.called[fn] = c
+	}
+	return c
+}
+
 // Observe counts records. It does not keep them.
 func (m *Metrics) Observe(records []meter.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for i := range records {
 		r := &records[i]
-		fn := m.functions.label(r.Function)
-		m.invocations.WithLabelValues(fn, string(r.Outcome)).Inc()
-		m.billed.WithLabelValues(fn).Add(r.Billed.Seconds())
-		m.duration.WithLabelValues(fn).Observe(r.Duration.Seconds())
+		c := m.of(r.Function)
+		n := c.invocations[r.Outcome]
+		if n == nil {
+			n = m.invocations.WithLabelValues(m.functions.label(r.Function), string(r.Outcome))
+			c.invocations[r.Outcome] = n
+		}
+		n.Inc()
+		c.billed.Add(r.Billed.Seconds())
+		c.duration.Observe(r.Duration.Seconds())
 		m.wait.Observe(r.Phases.Queue.Seconds())
-		if r.Init > 0 {
-			m.init.WithLabelValues(fn).Observe(r.Init.Seconds())
-		}
-		if r.Restore > 0 {
-			m.restore.WithLabelValues(fn).Observe(r.Restore.Seconds())
-		}
-		if r.Age > 0 {
-			m.age.WithLabelValues(fn).Observe(r.Age.Seconds())
+		for _, rare := range [...]struct {
+			of   *prometheus.HistogramVec
+			took time.Duration
+		}{{m.init, r.Init}, {m.restore, r.Restore}, {m.age, r.Age}} {
+			if rare.took > 0 {
+				rare.of.WithLabelValues(m.functions.label(r.Function)).Observe(rare.took.Seconds())
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,13 +50,16 @@ func (n *Node) export(ctx context.Context) error {
 	return both.Wait()
 }
 
-// entered counts records that are durable, and tells them as spans.
+// entered counts records that are durable, and keeps them for those who ask for spans.
 func (n *Node) entered(records []meter.Record) {
 	n.metrics.Observe(records)
 	n.budgets.Wake()
-	for i := range records {
-		n.spans.Add(records[i].Spans()...)
+	kept := slices.Clone(records)
+	work := make([]trace.Work, len(kept))
+	for i := range kept {
+		work[i] = &kept[i]
 	}
+	n.spans.Add(work...)
 }
 
 // traced makes a span of each request to an endpoint, in the trace that the client
@@ -78,7 +82,7 @@ func (t traced) ServeEndpoint(w http.ResponseWriter, r *http.Request, a endpoint
 	if c.Trace == "" {
 		c.Trace = trace.NewTraceID()
 	}
-	s := trace.Span{
+	s := &trace.Span{
 		Trace: c.Trace, ID: trace.NewID(), Parent: c.Span, Name: r.Method + " " + r.URL.Path, Kind: trace.Server, Start: time.Now(),
 		Attributes: map[string]string{"http.request.method": r.Method, "url.path": r.URL.Path, "server.address": hostName(r.Host)},
 	}

@@ -14,9 +14,8 @@ import (
 )
 
 const (
-	linkBuffer   = 8 << 10  // most answers fit in one read
-	inlineBody   = 64 << 10 // bodies up to this are copied behind their header, to save a write
-	peakInterval = 100 * time.Millisecond
+	linkBuffer   = 8 << 10         // most answers fit in one read
+	inlineBody   = 64 << 10        // bodies up to this are copied behind their header, to save a write
 	exitPatience = 2 * time.Second // how long a broken link waits for the sandbox to say why
 )
 
@@ -43,8 +42,8 @@ type Instance struct {
 
 	start    StartTimes // set before the instance is handed out
 	restored bool       // it is a copy of a snapshot
-	peak     int64      // most memory seen, in bytes
-	peakTime time.Time  // when it was last asked for
+	peak     peak
+	took     time.Duration // by the last call
 
 	provisioned bool // was started to be ready ahead of calls; does not change
 
@@ -137,7 +136,8 @@ func (i *Instance) run(ctx context.Context, c *Call, w StreamWriter) Answer {
 	release := i.interruptible(ctx)
 	a, err := i.exchange(c, w)
 	release()
-	a.Duration = time.Since(began)
+	i.took = time.Since(began)
+	a.Duration = i.took
 	i.logs.drain()
 	if err != nil {
 		a = i.fault(ctx, c, err, c.Deadline.Sub(began), a.Duration)
@@ -265,19 +265,9 @@ func (i *Instance) isFrozen() bool {
 	return i.frozen
 }
 
-// Peak returns the most memory the instance had in use so far, in bytes. Asking
-// the driver takes longer than a short call does, so after the first call it is
-// asked at most every peakInterval, and when the instance broke.
-func (i *Instance) Peak() int64 {
-	if !i.fresh && !i.broken && time.Since(i.peakTime) < peakInterval {
-		return i.peak
-	}
-	if _, peak, err := i.sb.Memory(); err == nil { // else it has ended: what was known holds
-		i.peak = max(i.peak, peak)
-	}
-	i.peakTime = time.Now()
-	return i.peak
-}
+// Peak returns the most memory the instance had in use so far, in bytes. Of an
+// instance whose calls are short it may be up to peakPatience old.
+func (i *Instance) Peak() int64 { return i.peak.after(i.took, i.fresh || i.broken, i.sb) }
 
 // Start returns what bringing up the instance took, on its first call; later it
 // reports false.

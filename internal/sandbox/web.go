@@ -160,13 +160,7 @@ func (i *Instance) End() (busy time.Duration, peak int64) {
 		busy = busy.Truncate(time.Millisecond) // the rest is for the next
 	}
 	w.billed = w.billed.Add(busy)
-	if time.Since(i.peakTime) >= peakInterval {
-		if _, p, err := i.sb.Memory(); err == nil {
-			i.peak = max(i.peak, p)
-		}
-		i.peakTime = time.Now()
-	}
-	return busy, i.peak
+	return busy, i.peak.after(busy, false, i.sb)
 }
 
 // stopWeb tells a web server to end, and waits until it has.

@@ -6,37 +6,37 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	"go.opentelemetry.io/otel/sdk/instrumentation"
-	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-	oteltrace "go.opentelemetry.io/otel/trace"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
+	resource "go.opentelemetry.io/proto/otlp/resource/v1"
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
 )
 
 const (
-	exportQueue = 4096             // groups of spans that wait for the collector; more are dropped
-	exportBatch = 512              // spans sent together
+	maxWaiting  = 16 << 10         // calls and requests that wait for the collector; more are dropped
+	exportBatch = 512              // of them sent together
 	exportDelay = time.Second      // how long spans wait for company
 	exportLimit = 10 * time.Second // for one sending
 )
 
 // Exporter sends spans to a collector over OTLP. Its Send never waits.
 type Exporter struct {
-	client  *otlptrace.Exporter
-	res     *resource.Resource
-	log     *slog.Logger
-	queue   chan []Span
-	dropped atomic.Int64
+	client otlptrace.Client
+	res    *resource.Resource
+	log    *slog.Logger
+	many   chan struct{} // holds a token when there is a batch
+
+	mu      sync.Mutex
+	waiting []Work // guarded by mu
+	dropped int    // guarded by mu; since the last sending
 }
 
 // NewExporter returns an exporter to the collector at endpoint: http://HOST:4318,
@@ -63,22 +63,27 @@ func NewExporter(ctx context.Context, endpoint, node, version string, log *slog.
 	default:
 		return nil, errs.Newf(errs.Invalid, "a collector is reached by http, https or grpc, not by %q", u.Scheme)
 	}
-	exporter, err := otlptrace.New(ctx, client)
-	if err != nil {
+	if err := client.Start(ctx); err != nil {
 		return nil, fmt.Errorf("make the exporter of traces: %w", err)
 	}
-	res := resource.NewSchemaless(
-		attribute.String("service.name", "mayfly"), attribute.String("service.version", version), attribute.String("host.name", node))
-	return &Exporter{client: exporter, res: res, log: log, queue: make(chan []Span, exportQueue)}, nil
+	res := &resource.Resource{Attributes: attributes(map[string]string{"service.name": "mayfly", "service.version": version, "host.name": node})}
+	return &Exporter{client: client, res: res, log: log, many: make(chan struct{}, 1)}, nil
 }
 
-// Send takes spans for the collector. When it does not keep up, they are dropped
+// Send takes work for the collector. When that does not keep up, work is dropped
 // and counted.
-func (e *Exporter) Send(spans []Span) {
-	select {
-	case e.queue <- spans:
-	default:
-		e.dropped.Add(int64(len(spans)))
+func (e *Exporter) Send(ended []Work) {
+	e.mu.Lock()
+	room := min(len(ended), maxWaiting-len(e.waiting))
+	e.waiting = append(e.waiting, ended[:room]...)
+	e.dropped += len(ended) - room
+	many := len(e.waiting) >= exportBatch
+	e.mu.Unlock()
+	if many {
+		select {
+		case e.many <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -87,79 +92,84 @@ func (e *Exporter) Run(ctx context.Context) error {
 	defer func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), exportLimit)
 		defer cancel()
-		_ = e.client.Shutdown(last) // the collector is gone, at worst
+		_ = e.client.Stop(last) // the collector is gone, at worst
 	}()
-	var batch []Span
 	failing := false
-	flush := func(ctx context.Context) {
-		if len(batch) == 0 {
-			return
-		}
-		ctx, cancel := context.WithTimeout(ctx, exportLimit)
-		defer cancel()
-		err := e.client.ExportSpans(ctx, e.convert(batch))
-		batch = batch[:0]
-		if err != nil && !failing {
-			e.log.Warn("traces can't be sent to the collector", "err", err)
-		}
-		failing = err != nil
-		if n := e.dropped.Swap(0); n > 0 {
-			e.log.Warn("spans were dropped: the collector does not keep up", "spans", n)
-		}
-	}
 	tick := time.NewTicker(exportDelay)
 	defer tick.Stop()
 	for {
 		select {
-		case spans := <-e.queue:
-			if batch = append(batch, spans...); len(batch) >= exportBatch {
-				flush(ctx)
-			}
+		case <-e.many:
+			failing = e.flush(ctx, failing)
 		case <-tick.C:
-			flush(ctx)
+			failing = e.flush(ctx, failing)
 		case <-ctx.Done():
-			for len(e.queue) > 0 {
-				batch = append(batch, <-e.queue...)
-			}
-			flush(context.WithoutCancel(ctx))
+			e.flush(context.WithoutCancel(ctx), failing)
 			return nil
 		}
 	}
 }
 
-var kinds = map[Kind]oteltrace.SpanKind{
-	Internal: oteltrace.SpanKindInternal, Server: oteltrace.SpanKindServer,
-	Consumer: oteltrace.SpanKindConsumer, Producer: oteltrace.SpanKindProducer,
-}
-
-// convert gives spans the form of the SDK.
-func (e *Exporter) convert(spans []Span) []sdktrace.ReadOnlySpan {
-	stubs := make(tracetest.SpanStubs, 0, len(spans))
-	for i := range spans {
-		s := &spans[i]
-		stub := tracetest.SpanStub{
-			Name: s.Name, SpanKind: kinds[s.Kind], StartTime: s.Start, EndTime: s.End(), Resource: e.res,
-			SpanContext:          contextOf(s.Trace, s.ID),
-			InstrumentationScope: instrumentation.Scope{Name: "mayfly"},
-		}
-		if s.Parent != "" {
-			stub.Parent = contextOf(s.Trace, s.Parent)
-		}
-		for k, v := range s.Attributes {
-			stub.Attributes = append(stub.Attributes, attribute.String(k, v))
-		}
-		if s.Error != "" {
-			stub.Status = sdktrace.Status{Code: codes.Error, Description: s.Error}
-		}
-		stubs = append(stubs, stub)
+// flush sends all that waits, and reports whether that fails; was says whether it
+// did before.
+func (e *Exporter) flush(ctx context.Context, was bool) (failing bool) {
+	e.mu.Lock()
+	waiting, dropped := e.waiting, e.dropped
+	e.waiting, e.dropped = nil, 0
+	e.mu.Unlock()
+	if dropped > 0 {
+		e.log.Warn("calls and requests were left out of traces: the collector does not keep up", "dropped", dropped)
 	}
-	return stubs.Snapshots()
+	failing = was
+	for batch := range slices.Chunk(waiting, exportBatch) {
+		limited, cancel := context.WithTimeout(ctx, exportLimit)
+		err := e.client.UploadTraces(limited, e.convert(batch))
+		cancel()
+		if err != nil && !failing {
+			e.log.Warn("traces can't be sent to the collector", "err", err)
+		}
+		failing = err != nil
+	}
+	return failing
 }
 
-func contextOf(trace, span string) oteltrace.SpanContext {
-	var c oteltrace.SpanContextConfig
-	hex.Decode(c.TraceID[:], []byte(trace)) // its form was checked
-	hex.Decode(c.SpanID[:], []byte(span))
-	c.TraceFlags = oteltrace.FlagsSampled
-	return oteltrace.NewSpanContext(c)
+var kinds = map[Kind]otlp.Span_SpanKind{
+	Internal: otlp.Span_SPAN_KIND_INTERNAL, Server: otlp.Span_SPAN_KIND_SERVER,
+	Consumer: otlp.Span_SPAN_KIND_CONSUMER, Producer: otlp.Span_SPAN_KIND_PRODUCER,
+}
+
+// sampled are the flags of spans: they are in a trace that is kept.
+const sampled = 1
+
+// convert gives work the form of the protocol.
+func (e *Exporter) convert(batch []Work) []*otlp.ResourceSpans {
+	var spans []*otlp.Span
+	for _, w := range batch {
+		for _, s := range w.Spans() {
+			x := &otlp.Span{
+				TraceId: id(s.Trace), SpanId: id(s.ID), ParentSpanId: id(s.Parent), Flags: sampled, Name: s.Name, Kind: kinds[s.Kind],
+				StartTimeUnixNano: uint64(s.Start.UnixNano()), EndTimeUnixNano: uint64(s.End().UnixNano()), Attributes: attributes(s.Attributes),
+			}
+			if s.Error != "" {
+				x.Status = &otlp.Status{Code: otlp.Status_STATUS_CODE_ERROR, Message: s.Error}
+			}
+			spans = append(spans, x)
+		}
+	}
+	scope := &common.InstrumentationScope{Name: "mayfly"}
+	return []*otlp.ResourceSpans{{Resource: e.res, ScopeSpans: []*otlp.ScopeSpans{{Scope: scope, Spans: spans}}}}
+}
+
+// id is an id as bytes; nil for none.
+func id(digits string) []byte {
+	b, _ := hex.DecodeString(digits) // its form was checked
+	return b
+}
+
+func attributes(from map[string]string) []*common.KeyValue {
+	list := make([]*common.KeyValue, 0, len(from))
+	for k, v := range from {
+		list = append(list, &common.KeyValue{Key: k, Value: &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: v}}})
+	}
+	return list
 }

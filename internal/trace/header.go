@@ -8,6 +8,7 @@ package trace
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"strings"
 )
@@ -131,6 +132,18 @@ func WithParent(header, span string) string {
 
 // NewID returns a random id of a span.
 func NewID() string { return random(8) }
+
+// PartID returns the id of the n-th part of a span: always the same one, and
+// another than any other's.
+func PartID(span string, n int) string {
+	var b [8]byte
+	hex.Decode(b[:], []byte(span))                                      // its form was checked
+	x := binary.BigEndian.Uint64(b[:]) + uint64(n+1)*0x9e3779b97f4a7c15 // odd: no two n give the same
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	binary.BigEndian.PutUint64(b[:], x^x>>31)
+	return hex.EncodeToString(b[:])
+}
 
 // NewTraceID returns a random id of a trace.
 func NewTraceID() string { return random(16) }

@@ -34,40 +34,56 @@ type Span struct {
 // End returns when the span ended.
 func (s *Span) End() time.Time { return s.Start.Add(s.Duration) }
 
-// maxSpans is how many of the latest spans are kept in memory.
-const maxSpans = 16 << 10
+// TraceID implements Work.
+func (s *Span) TraceID() string { return s.Trace }
+
+// Spans implements Work.
+func (s *Span) Spans() []Span { return []Span{*s} }
+
+// Work is something that took time and can be told as spans: itself, and what it
+// was made of. That is done only when somebody wants to know, so that work costs
+// little more than the memory it is in.
+type Work interface {
+	TraceID() string // "" in no trace
+	Spans() []Span   // the same ones each time
+}
+
+// maxWork is how much of the latest work is kept in memory. A call has two spans,
+// or a few more.
+const maxWork = 8 << 10
 
 // Spans keeps the latest spans. It is safe for concurrent use.
 type Spans struct {
-	send func([]Span) // to a collector; nil without one. It doesn't wait
+	send func([]Work) // to a collector; nil without one. It doesn't wait
 
 	mu   sync.Mutex
-	ring []Span // guarded by mu
+	ring []Work // guarded by mu
 	next int    // guarded by mu; where the next one goes once the ring is full
 }
 
 // NewSpans returns a Spans that also hands what it gets to send, unless that is
 // nil. send must not wait.
-func NewSpans(send func([]Span)) *Spans { return &Spans{send: send} }
+func NewSpans(send func([]Work)) *Spans { return &Spans{send: send} }
 
-// Add takes spans that have ended. Those without a trace are left out.
-func (s *Spans) Add(spans ...Span) {
-	spans = slices.DeleteFunc(spans, func(x Span) bool { return x.Trace == "" })
-	if len(spans) == 0 {
+// Add takes work that has ended, and keeps it: it must not be changed any more.
+// What is in no trace is left out.
+func (s *Spans) Add(ended ...Work) {
+	ended = slices.DeleteFunc(ended, func(w Work) bool { return w.TraceID() == "" })
+	if len(ended) == 0 {
 		return
 	}
 	s.mu.Lock()
-	for _, x := range spans {
-		if len(s.ring) < maxSpans {
-			s.ring = append(s.ring, x)
+	for _, w := range ended {
+		if len(s.ring) < maxWork {
+			s.ring = append(s.ring, w)
 			continue
 		}
-		s.ring[s.next] = x
-		s.next = (s.next + 1) % maxSpans
+		s.ring[s.next] = w
+		s.next = (s.next + 1) % maxWork
 	}
 	s.mu.Unlock()
 	if s.send != nil {
-		s.send(spans)
+		s.send(ended)
 	}
 }
 
@@ -76,9 +92,9 @@ func (s *Spans) Trace(id string) []Span {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []Span
-	for _, x := range s.ring {
-		if x.Trace == id {
-			list = append(list, x)
+	for _, w := range s.ring {
+		if w.TraceID() == id {
+			list = append(list, w.Spans()...)
 		}
 	}
 	Sort(list)
@@ -109,27 +125,32 @@ func (s *Spans) Recent(most int) []Summary {
 	found := map[string]int{}
 	var list []Summary
 	for i := range s.ring {
-		x := &s.ring[(s.next+len(s.ring)-1-i)%len(s.ring)]
-		at, known := found[x.Trace]
+		w := s.ring[(s.next+len(s.ring)-1-i)%len(s.ring)]
+		at, known := found[w.TraceID()]
 		if !known {
 			if len(list) == most {
 				continue
 			}
 			at = len(list)
-			found[x.Trace] = at
-			list = append(list, Summary{Trace: x.Trace, Name: x.Name, Start: x.Start, Duration: x.Duration})
+			found[w.TraceID()] = at
+			list = append(list, Summary{Trace: w.TraceID()})
 		}
-		t := &list[at]
-		end := t.Start.Add(t.Duration)
-		if x.Start.Before(t.Start) || x.Start.Equal(t.Start) && x.Parent == "" {
-			t.Name, t.Start = x.Name, x.Start
+		for _, x := range w.Spans() {
+			list[at].add(&x)
 		}
-		if x.End().After(end) {
-			end = x.End()
-		}
-		t.Duration = end.Sub(t.Start)
-		t.Spans++
-		t.Failed = t.Failed || x.Error != ""
 	}
 	return list
+}
+
+func (t *Summary) add(x *Span) {
+	end := t.Start.Add(t.Duration)
+	if t.Spans == 0 || x.Start.Before(t.Start) || x.Start.Equal(t.Start) && x.Parent == "" {
+		t.Name, t.Start = x.Name, x.Start
+	}
+	if t.Spans == 0 || x.End().After(end) {
+		end = x.End()
+	}
+	t.Duration = end.Sub(t.Start)
+	t.Spans++
+	t.Failed = t.Failed || x.Error != ""
 }

@@ -69,17 +69,17 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func span(trace, id, parent string, start time.Time, d time.Duration) Span {
-	return Span{Trace: trace, ID: id, Parent: parent, Name: id, Kind: Internal, Start: start, Duration: d}
+func span(trace, id, parent string, start time.Time, d time.Duration) *Span {
+	return &Span{Trace: trace, ID: id, Parent: parent, Name: id, Kind: Internal, Start: start, Duration: d}
 }
 
 func TestLatestSpansAreKept(t *testing.T) {
 	s := NewSpans(nil)
 	now := time.Now()
-	for i := range maxSpans + 100 {
+	for i := range maxWork + 100 {
 		s.Add(span(hex.EncodeToString([]byte{byte(i >> 8), byte(i)}), "a", "", now.Add(time.Duration(i)), time.Second))
 	}
-	s.Add(Span{Name: "in no trace"})
+	s.Add(&Span{Name: "in no trace"})
 	if got := s.Trace("0000"); got != nil {
 		t.Errorf("the oldest is still there: %v", got)
 	}
@@ -170,10 +170,10 @@ func TestFullQueueDropsAndDoesNotWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range exportQueue + 10 { // nobody runs it
-		e.Send([]Span{{}})
+	for range maxWaiting/8 + 10 { // nobody runs it
+		e.Send(make([]Work, 8))
 	}
-	if n := e.dropped.Load(); n != 10 {
-		t.Errorf("%d spans dropped, want 10", n)
+	if e.dropped != 80 || len(e.waiting) != maxWaiting {
+		t.Errorf("%d dropped and %d kept, want 80 and %d", e.dropped, len(e.waiting), maxWaiting)
 	}
 }
