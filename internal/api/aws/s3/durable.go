@@ -12,17 +12,31 @@ import (
 
 	"github.com/versity/versitygw/backend/posix"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // The backend leaves it to the kernel when files reach the disk. Here they are
 // there before a request is answered.
 
+// writeOut writes the contents of a staged file to its disk, before it gets its
+// name. Nothing waits for the file system's journal here, which keeps order: after
+// a power cut there is no name without the contents that came before. When the
+// name is on disk, by syncObject, so is all.
+func writeOut(staged *os.File) error {
+	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	err := unix.SyncFileRange(int(staged.Fd()), 0, 0, all)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ESPIPE) { // not on this file system
+		return staged.Sync()
+	}
+	return err
+}
+
 // syncObject writes an object to disk with its attributes and with the
-// directories that lead to it; of a deleted one, the directories. Its newest old
-// version goes with it.
+// directories of its bucket that lead to it; of a deleted one, the directories. Its
+// newest old version goes with it.
 func (s *Store) syncObject(name, key string) error {
 	root := filepath.Join(s.cwd.dir, name)
-	if err := syncUp(filepath.Join(root, key), s.cwd.dir); err != nil {
+	if err := syncUp(filepath.Join(root, key), root); err != nil {
 		return err
 	}
 	sum := sha256.Sum256([]byte(key))

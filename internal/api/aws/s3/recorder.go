@@ -57,7 +57,7 @@ func (b *recorder) PutObject(ctx context.Context, in s3response.PutObjectInput) 
 		take()
 	}
 	out, err := b.files.PutObjectWithPostFunc(ctx, in, func(staged *os.File) error {
-		if err := staged.Sync(); err != nil { // before others have to wait
+		if err := writeOut(staged); err != nil { // before others have to wait
 			return err
 		}
 		take()
