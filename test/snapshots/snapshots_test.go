@@ -285,6 +285,33 @@ func TestSnapshotOutlivesTheNodeAndNotTheCode(t *testing.T) {
 		}
 		n.awaitFiles(t, 2)
 	})
+	t.Run("of versions that are published with their code", func(t *testing.T) {
+		_, err := n.CreateFunction(t.Context(), &lambda.CreateFunctionInput{
+			FunctionName: aws.String("out"), Role: aws.String(lambdatest.Role), Runtime: types.RuntimePython311, Handler: aws.String("app.handler"),
+			Code: &types.FunctionCode{ZipFile: lambdatest.Zip(t, "app.py", plain)}, Publish: true,
+			SnapStart: &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.awaitFiles(t, 3) // nobody called it
+		v, err := n.UpdateFunctionCode(t.Context(), &lambda.UpdateFunctionCodeInput{
+			FunctionName: aws.String("out"), ZipFile: lambdatest.Zip(t, "app.py", plain+"# second\n"), Publish: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.awaitFiles(t, 4) // the first version keeps its own
+		for _, version := range []string{"1", *v.Version} {
+			if r := n.MustCall(t, "out:"+version, map[string]any{}, nil); !strings.Contains(r.Tail, "Restore Duration") {
+				t.Errorf("the first call of version %s: %s", version, r.Tail)
+			}
+		}
+		if _, err := n.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: aws.String("out")}); err != nil {
+			t.Fatal(err)
+		}
+		n.awaitFiles(t, 2)
+	})
 	if err := os.WriteFile(filepath.Join(n.dir, "tmp-left"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
