@@ -85,26 +85,9 @@ func (p *project) localCommand(ctx context.Context, scratch string, rec replay.R
 	}
 	switch {
 	case strings.HasPrefix(p.Runtime, "python"):
-		script := filepath.Join(scratch, "run.py")
-		args := []string{script, event, p.Handler}
-		if debug {
-			if err := exec.CommandContext(ctx, "python3", "-c", "import debugpy").Run(); err != nil {
-				return nil, "", fmt.Errorf("python3 has no debugpy; `python3 -m pip install debugpy` installs it: %w", err)
-			}
-			args = append([]string{"-Xfrozen_modules=off", "-m", "debugpy", "--listen", debugPython, "--wait-for-client"}, args...)
-			wait = "Waiting for a debugger at " + debugPython + " (VS Code: \"Python Debugger: Remote Attach\")."
-		}
-		cmd = exec.CommandContext(ctx, "python3", args...)
-		err = os.WriteFile(script, []byte(runPython), 0o600)
+		cmd, wait, err = localPython(ctx, scratch, debug)
 	case strings.HasPrefix(p.Runtime, "nodejs"):
-		script := filepath.Join(scratch, "run.mjs")
-		args := []string{script, event, p.Handler}
-		if debug {
-			args = append([]string{"--inspect-brk=" + debugNode}, args...)
-			wait = "Waiting for a debugger at " + debugNode + " (VS Code: \"Node.js: Attach\"; Chrome: chrome://inspect)."
-		}
-		cmd = exec.CommandContext(ctx, "node", args...)
-		err = os.WriteFile(script, []byte(runNode), 0o600)
+		cmd, wait, err = localNode(ctx, scratch, debug)
 	case p.buildGo:
 		return p.localGo(ctx, scratch, rec, debug)
 	default:
@@ -113,8 +96,49 @@ func (p *project) localCommand(ctx context.Context, scratch string, rec replay.R
 	if err != nil {
 		return nil, "", err
 	}
+	cmd.Args = append(cmd.Args, event, p.Handler)
 	cmd.Dir = p.dir
 	return cmd, wait, nil
+}
+
+// installed returns an error that says what to do if this machine has no program.
+func installed(program, how string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return fmt.Errorf("there is no %s here; %s", program, how)
+	}
+	return nil
+}
+
+// localPython returns what runs Python code on an event: file and handler are
+// still to be added.
+func localPython(ctx context.Context, scratch string, debug bool) (cmd *exec.Cmd, wait string, err error) {
+	if err := installed("python3", "`apt install python3` installs it"); err != nil {
+		return nil, "", err
+	}
+	script := filepath.Join(scratch, "run.py")
+	args := []string{script}
+	if debug {
+		if exec.CommandContext(ctx, "python3", "-c", "import debugpy").Run() != nil {
+			return nil, "", errors.New("python3 has no debugpy; `python3 -m pip install debugpy` installs it")
+		}
+		args = []string{"-Xfrozen_modules=off", "-m", "debugpy", "--listen", debugPython, "--wait-for-client", script}
+		wait = "Waiting for a debugger at " + debugPython + " (VS Code: \"Python Debugger: Remote Attach\")."
+	}
+	return exec.CommandContext(ctx, "python3", args...), wait, os.WriteFile(script, []byte(runPython), 0o600)
+}
+
+// localNode is as localPython, for Node.js, which has a debugger in it.
+func localNode(ctx context.Context, scratch string, debug bool) (cmd *exec.Cmd, wait string, err error) {
+	if err := installed("node", "`apt install nodejs` installs it"); err != nil {
+		return nil, "", err
+	}
+	script := filepath.Join(scratch, "run.mjs")
+	args := []string{script}
+	if debug {
+		args = []string{"--inspect-brk=" + debugNode, script}
+		wait = "Waiting for a debugger at " + debugNode + " (VS Code: \"Node.js: Attach\"; Chrome: chrome://inspect)."
+	}
+	return exec.CommandContext(ctx, "node", args...), wait, os.WriteFile(script, []byte(runNode), 0o600)
 }
 
 // localEnv is what a handler finds in its environment besides the person's own.

@@ -20,8 +20,13 @@ import (
 // localGo builds a Go function and returns what runs it against a Runtime API that
 // hands out the one event.
 func (p *project) localGo(ctx context.Context, scratch string, rec replay.Recording, debug bool) (cmd *exec.Cmd, wait string, err error) {
-	if _, err := exec.LookPath("dlv"); debug && err != nil {
-		return nil, "", fmt.Errorf("there is no dlv; `go install github.com/go-delve/delve/cmd/dlv@latest` installs it: %w", err)
+	if err := installed("go", "https://go.dev/dl has it"); err != nil {
+		return nil, "", err
+	}
+	if debug {
+		if err := installed("dlv", "`go install github.com/go-delve/delve/cmd/dlv@latest` installs it"); err != nil {
+			return nil, "", err
+		}
 	}
 	binary := filepath.Join(scratch, "bootstrap")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
