@@ -1,7 +1,6 @@
 package gvisor
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -10,13 +9,10 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/google/subcommands"
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/runsc/cli"
 	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
 	"gvisor.dev/gvisor/runsc/cmd/util"
-	"gvisor.dev/gvisor/runsc/flag"
 )
 
 const (
@@ -82,56 +78,6 @@ func tuneSentry() {
 	// A Sentry's live heap is a few MiB: collecting it at each doubling during
 	// boot costs more than it frees.
 	debug.SetGCPercent(400)
-}
-
-// bootCommand is gVisor's boot command, which also closes what it should not
-// have, and reports how the first process ended.
-type bootCommand struct {
-	sentrycmd.Boot
-	exitFD  int
-	donated int
-	fillFD  int
-	trimFD  int
-}
-
-// SetFlags implements subcommands.Command.
-func (b *bootCommand) SetFlags(f *flag.FlagSet) {
-	b.Boot.SetFlags(f)
-	f.IntVar(&b.exitFD, exitFDFlag, -1, "pipe that takes the first process's wait status")
-	f.IntVar(&b.donated, donatedFlag, 0, "number of descriptors that are this process's to have")
-	f.IntVar(&b.fillFD, fillFlag, -1, "socket that says what a blank sandbox is to become")
-	f.IntVar(&b.trimFD, trimFlag, -1, "pipe that says when to give memory back")
-}
-
-// Execute implements subcommands.Command. args are gVisor's: the configuration
-// and where to leave the wait status.
-func (b *bootCommand) Execute(ctx context.Context, f *flag.FlagSet, args ...any) subcommands.ExitStatus {
-	if err := closeInherited(b.donated); err != nil {
-		fmt.Fprintln(os.Stderr, "close inherited descriptors:", err)
-		return subcommands.ExitFailure
-	}
-	if b.trimFD >= 0 {
-		program, err := programMappings()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "find the program in memory:", err)
-			return subcommands.ExitFailure
-		}
-		go awaitTrims(b.trimFD, program)
-	}
-	if b.fillFD >= 0 {
-		go awaitFill(b.fillFD)
-	}
-	if !log.IsLogging(log.Debug) {
-		// Nobody reads what gVisor says in passing, but it words each sentence, and
-		// looks up who said it: some milliseconds of a restore.
-		log.SetLevel(log.Warning)
-	}
-	code := b.Boot.Execute(ctx, f, args...)
-	if ws, ok := args[1].(*unix.WaitStatus); ok && code == subcommands.ExitSuccess && b.exitFD >= 0 {
-		report := waitReport(*ws)
-		unix.Write(b.exitFD, report[:]) // the parent may be gone; then nobody reads
-	}
-	return code
 }
 
 // closeInherited closes the descriptors from first on that outlived the exec of

@@ -14,7 +14,8 @@ import (
 // A blank sandbox is a booted Sentry that belongs to no function yet. Its images
 // are /dev/null, and nothing of it depends on what it will run but the number of
 // its CPUs. Before a snapshot is restored into it, it is filled: the real images
-// take the numbers of the placeholders, and the Sentry learns its memory.
+// take the numbers of the placeholders, and the Sentry learns its memory and
+// where the snapshot's is.
 //
 // The Sentry's side of that is ours, since the Sentry is this binary: a
 // goroutine that waits for one message and ends. Seccomp filters are installed
@@ -26,10 +27,12 @@ const fillFlag = "fill-fd"
 // blankImages are the placeholders.
 var blankImages = images{root: os.DevNull, code: os.DevNull, node: os.DevNull}
 
-// filling is the message; the images come with it, in the order of Slots.
+// filling is the message. The images come with it, in the order of Slots, and
+// then the snapshot.
 type filling struct {
-	Slots  []int // descriptor numbers for the images
-	Memory int64 // bytes that the code inside is told it has
+	Slots    []int // descriptor numbers for the images
+	Memory   int64 // bytes that the code inside is told it has
+	Snapshot layout
 }
 
 // maxFilling bounds the message.
@@ -83,21 +86,21 @@ func (s *Sandbox) sendFilling(m filling, files []*os.File) error {
 
 // awaitFill is a blank Sentry's side. It ends with the first message, or with
 // the socket.
-func awaitFill(socket int) {
-	defer unix.Close(socket)
+func (b *bootCommand) awaitFill() {
+	defer unix.Close(b.fillFD)
 	word := []byte{0}
-	if err := takeFilling(socket); err != nil {
+	if err := b.takeFilling(); err != nil {
 		word = []byte("in the sandbox's kernel: " + err.Error())
 	}
-	unix.Sendto(socket, word, unix.MSG_NOSIGNAL, nil) // the node may have given up; then nobody reads
+	unix.Sendto(b.fillFD, word, unix.MSG_NOSIGNAL, nil) // the node may have given up; then nobody reads
 }
 
-func takeFilling(socket int) error {
+func (b *bootCommand) takeFilling() error {
 	text, rights := make([]byte, maxFilling), make([]byte, unix.CmsgSpace(16*4))
 	var n, o int
 	for {
 		var err error
-		n, o, _, _, err = unix.Recvmsg(socket, text, rights, unix.MSG_CMSG_CLOEXEC)
+		n, o, _, _, err = unix.Recvmsg(b.fillFD, text, rights, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {
 			continue
 		}
@@ -121,15 +124,17 @@ func takeFilling(socket int) error {
 	if err := json.Unmarshal(text[:n], &m); err != nil {
 		return err
 	}
-	if len(fds) != len(m.Slots) {
-		return fmt.Errorf("%d images for %d slots", len(fds), len(m.Slots))
+	last := len(fds) - 1
+	if last != len(m.Slots) {
+		return fmt.Errorf("%d descriptors for %d images and a snapshot", len(fds), len(m.Slots))
 	}
-	for i, fd := range fds {
+	for i, fd := range fds[:last] {
 		if err := unix.Dup3(fd, m.Slots[i], unix.O_CLOEXEC); err != nil {
 			return fmt.Errorf("put image in its slot: %w", err)
 		}
 		unix.Close(fd)
 	}
+	b.pages.Store(&pages{file: os.NewFile(uintptr(fds[last]), "snapshot"), layout: m.Snapshot})
 	usage.MinimumTotalMemoryBytes = uint64(m.Memory)
 	usage.MaximumTotalMemoryBytes = uint64(m.Memory)
 	tmpfs.SetTotalHostMem(uint64(m.Memory))

@@ -1,2 +1,1 @@
-// Empty: it lets the compiler accept functions without a body, which
-// go:linkname finds in gVisor.
+// The compiler takes functions without a body, see setUpChroot, in a package with assembly only.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -52,7 +53,7 @@ func buildOf(flags []string) func() string {
 
 // snapshotFormat changes when snapshots of an earlier one can't be used, though
 // it is the same gVisor: with the order of a sandbox's images, for one.
-const snapshotFormat = 1
+const snapshotFormat = 2
 
 // Shape implements sandbox.Snapshotter. Images, memory and processes are no
 // part of it: see filling.
@@ -111,7 +112,12 @@ func (s *Sandbox) restore(ctx context.Context, spec sandbox.Spec, state *os.File
 	if len(files) != len(s.slots) {
 		return errs.Newf(errs.Unsupported, "the root image %s has no place for the node's files", img.root)
 	}
-	if err := s.sendFilling(filling{Slots: s.slots, Memory: int64(spec.MemoryMB) << 20}, files); err != nil {
+	at, err := readLayout(state)
+	if err != nil {
+		return err
+	}
+	fill := filling{Slots: s.slots, Memory: int64(spec.MemoryMB) << 20, Snapshot: at}
+	if err := s.sendFilling(fill, append(files, state)); err != nil {
 		return err
 	}
 	spec.ID = s.spec.ID
@@ -122,7 +128,10 @@ func (s *Sandbox) restore(ctx context.Context, spec sandbox.Spec, state *os.File
 		}
 	}
 	s.boost.Reset(boost)
-	opts := boot.RestoreOpts{FilePayload: urpc.FilePayload{Files: []*os.File{state}}}
+	if _, err := state.Seek(at.Pages, io.SeekStart); err != nil { // gVisor reads on from there
+		return err
+	}
+	opts := boot.RestoreOpts{FilePayload: urpc.FilePayload{Files: []*os.File{state}}, Background: true}
 	if err := s.control.call(ctx, boot.ContMgrRestore, &opts, nil); err != nil {
 		return err
 	}
@@ -156,14 +165,26 @@ func (s *Sandbox) Save(ctx context.Context, state *os.File) error {
 	if s.slots == nil || len(s.slots) != len(blankImages.paths()) {
 		return errs.Newf(errs.Unsupported, "the root image of sandbox %s has no place for the node's files", s.spec.ID)
 	}
+	kernel, err := memfd("kernel", nil)
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	metadata, err := memfd("metadata", nil)
+	if err != nil {
+		return err
+	}
+	defer metadata.Close()
 	opts := sentryctl.SaveOpts{
-		// One uncompressed file restores fastest: the loader of separate files
-		// starts more than a hundred threads.
-		Metadata:                       statefile.CompressionLevelNone.ToMetadata(),
+		Metadata:                       statefile.CompressionLevelNone.ToMetadata(), // restores fastest
 		AppMFExcludeCommittedZeroPages: true,
-		FilePayload:                    urpc.FilePayload{Files: []*os.File{state}},
+		HavePagesFile:                  true,
+		FilePayload:                    urpc.FilePayload{Files: []*os.File{kernel, metadata, state}},
 	}
 	if err := s.control.call(ctx, boot.ContMgrCheckpoint, &opts, nil); err != nil {
+		return fmt.Errorf("save sandbox: %w", err)
+	}
+	if err := appendSections(state, kernel, metadata); err != nil {
 		return fmt.Errorf("save sandbox: %w", err)
 	}
 	return nil

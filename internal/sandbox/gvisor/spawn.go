@@ -208,10 +208,9 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 	}
 	cpus := guestCPUs(s.spec.MilliCPU)
 	// Between the flags of gVisor and those of its boot command.
-	args = append(args, "boot", "--bundle=/", "--attached", "--setup-root", "--apply-caps=true",
+	args = append(args, "boot",
 		"--gofer-mount-confs="+img.mountConfs(),
 		"--total-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
-		"--total-host-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
 		"--cpu-num="+strconv.Itoa(cpus),
 	)
 	text, merr := json.Marshal(s.oci)
