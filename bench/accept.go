@@ -73,16 +73,7 @@ func (n *node) forget(ctx context.Context, all []subject) error {
 		}
 	}
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.endpoint+"/metrics", nil)
-		if err != nil {
-			return err
-		}
-		resp, err := n.http.Do(req)
-		if err != nil {
-			return err
-		}
-		b, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
+		b, err := n.metrics(ctx)
 		if err != nil {
 			return err
 		}

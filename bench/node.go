@@ -181,6 +181,20 @@ func (n *node) ask(ctx context.Context, method, path string, body []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
+	return n.answer(req)
+}
+
+// metrics returns the node's metrics as text.
+func (n *node) metrics(ctx context.Context) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.endpoint+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	return n.answer(req)
+}
+
+// answer makes a request and returns the answer's body.
+func (n *node) answer(req *http.Request) ([]byte, error) {
 	resp, err := n.http.Do(req)
 	if err != nil {
 		return nil, err
@@ -190,8 +204,8 @@ func (n *node) ask(ctx context.Context, method, path string, body []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK && (method == http.MethodGet || resp.StatusCode >= 300) { // must not pass for an answer that says nothing
-		return nil, fmt.Errorf("%s: %s: %s", path, resp.Status, b)
+	if resp.StatusCode != http.StatusOK && (req.Method == http.MethodGet || resp.StatusCode >= 300) { // must not pass for an answer that says nothing
+		return nil, fmt.Errorf("%s: %s: %s", req.URL.Path, resp.Status, b)
 	}
 	return b, nil
 }

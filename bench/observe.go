@@ -163,19 +163,12 @@ func (w *observed) round(ctx context.Context, o options, s subject) error {
 // read is a Prometheus that reads often.
 func (w *observed) read(ctx context.Context) {
 	for pause(ctx, time.Second) == nil {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.node.endpoint+"/metrics", nil)
-		if err != nil {
-			return
-		}
-		resp, err := w.node.http.Do(req)
-		if err != nil {
+		if _, err := w.node.metrics(ctx); err != nil { // what they say is not measured
 			if ctx.Err() == nil {
-				note("/metrics: " + err.Error())
+				note(err.Error())
 			}
 			return
 		}
-		io.Copy(io.Discard, resp.Body) // what it says is not measured
-		resp.Body.Close()
 	}
 }
 

@@ -173,20 +173,19 @@ func (l letters) send(ctx context.Context, m messageLine) error {
 			return err
 		}
 	}
-	part := strings.SplitN(arn, ":", 6)
-	switch {
-	case len(part) < 6:
+	switch service, resource := splitARN(arn); service {
+	case "":
 		return fmt.Errorf("it doesn't say what it was for: look at it (mayfly events peek %s) and name a queue with --to", l.queue)
-	case part[2] == "lambda":
+	case "lambda":
 		_, err := l.cl.Invoke(ctx, &lambda.InvokeInput{FunctionName: &arn, InvocationType: types.InvocationTypeEvent, Payload: []byte(body)})
 		return err
-	case part[2] == "sqs":
-		url, err := l.cl.queueURL(ctx, part[5])
+	case "sqs":
+		url, err := l.cl.queueURL(ctx, resource)
 		if err != nil {
 			return err
 		}
 		return l.cl.queues(ctx, "SendMessage", map[string]string{"QueueUrl": url, "MessageBody": body}, nil)
-	case part[2] == "events":
+	case "events":
 		return l.cl.putAgain(ctx, arn, body)
 	}
 	return fmt.Errorf("%s gets no messages from here: name a queue with --to", arnText(arn))

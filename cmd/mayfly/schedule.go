@@ -51,19 +51,25 @@ func (s *schedule) wakes() string { return arnText(s.Target.ARN) }
 
 // arnText names a target in words: "function resize:live", "queue orders".
 func arnText(arn string) string {
-	part := strings.SplitN(arn, ":", 6)
-	if len(part) < 6 {
-		return arn
-	}
-	switch part[2] {
+	switch service, resource := splitARN(arn); service {
 	case "lambda":
-		return "function " + strings.TrimPrefix(part[5], "function:")
+		return "function " + strings.TrimPrefix(resource, "function:")
 	case "sqs":
-		return "queue " + part[5]
+		return "queue " + resource
 	case "events":
-		return "bus " + strings.TrimPrefix(part[5], "event-bus/")
+		return "bus " + strings.TrimPrefix(resource, "event-bus/")
 	}
 	return arn
+}
+
+// splitARN returns the service of an ARN and the resource there; "" of a text that
+// is none.
+func splitARN(arn string) (service, resource string) {
+	part := strings.SplitN(arn, ":", 6)
+	if len(part) < 6 {
+		return "", ""
+	}
+	return part[2], part[5]
 }
 
 // schedules calls an operation on a schedule, or on all if name is "".

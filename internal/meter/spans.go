@@ -15,8 +15,9 @@ func (r *Record) TraceID() string {
 	return r.Trace
 }
 
-// Spans implements trace.Work. It tells the record as spans: the call itself, and what it was made of. A
-// call that waited for an instance began before its record's Start.
+// Spans implements trace.Work. It tells the record as spans: the call itself, and
+// what it was made of. A call that waited for an instance began before its record's
+// Start.
 func (r *Record) Spans() []trace.Span {
 	if r.TraceID() == "" {
 		return nil

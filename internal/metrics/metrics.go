@@ -98,6 +98,7 @@ func New(version string) *Metrics {
 
 // called is the figures of one function's calls, each found once.
 type called struct {
+	label       string
 	invocations map[meter.Outcome]prometheus.Counter
 	billed      prometheus.Counter
 	duration    prometheus.Observer
@@ -109,7 +110,7 @@ func (m *Metrics) of(function string) *called {
 	c := m.called[fn]
 	if c == nil {
 		c = &called{
-			invocations: map[meter.Outcome]prometheus.Counter{}, billed: m.billed.WithLabelValues(fn), duration: m.duration.WithLabelValues(fn),
+			label: fn, invocations: map[meter.Outcome]prometheus.Counter{}, billed: m.billed.WithLabelValues(fn), duration: m.duration.WithLabelValues(fn),
 		}
 		m.called[fn] = c
 	}
@@ -125,7 +126,7 @@ func (m *Metrics) Observe(records []meter.Record) {
 		c := m.of(r.Function)
 		n := c.invocations[r.Outcome]
 		if n == nil {
-			n = m.invocations.WithLabelValues(m.functions.label(r.Function), string(r.Outcome))
+			n = m.invocations.WithLabelValues(c.label, string(r.Outcome))
 			c.invocations[r.Outcome] = n
 		}
 		n.Inc()
@@ -137,7 +138,7 @@ func (m *Metrics) Observe(records []meter.Record) {
 			took time.Duration
 		}{{m.init, r.Init}, {m.restore, r.Restore}, {m.age, r.Age}} {
 			if rare.took > 0 {
-				rare.of.WithLabelValues(m.functions.label(r.Function)).Observe(rare.took.Seconds())
+				rare.of.WithLabelValues(c.label).Observe(rare.took.Seconds())
 			}
 		}
 	}

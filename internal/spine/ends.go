@@ -156,10 +156,10 @@ func (l *Lanes) move(ctx context.Context) error {
 		at := it.at
 		in := &incoming{body: body, head: itemHead{Lane: it.lane.name, Size: len(body), Tries: it.attempt, From: &at}}
 		l.mu.Unlock()
-		if full += in.share(); full > 1 && len(batch) > 0 {
+		batch = append(batch, in)
+		if full += in.share(); full > 1 {
 			break
 		}
-		batch = append(batch, in)
 	}
 	return l.storeAll(batch)
 }
@@ -180,10 +180,13 @@ func (l *Lanes) oldest() (items []*item) {
 	return items
 }
 
-// storeAll stores items in one record; it fails if one could not be stored.
+// storeAll stores items in as few writes as they fit; it fails if one could not be
+// stored.
 func (l *Lanes) storeAll(batch []*incoming) error {
-	if err := l.in.Do(batch); err != nil {
-		return err
+	for _, some := range l.in.Parted(batch) {
+		if err := l.in.Do(some); err != nil {
+			return err
+		}
 	}
 	var all []error
 	for _, in := range batch {

@@ -100,13 +100,12 @@ func (e *Exporter) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-e.many:
-			failing = e.flush(ctx, failing)
 		case <-tick.C:
-			failing = e.flush(ctx, failing)
 		case <-ctx.Done():
 			e.flush(context.WithoutCancel(ctx), failing)
 			return nil
 		}
+		failing = e.flush(ctx, failing)
 	}
 }
 

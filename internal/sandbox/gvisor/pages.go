@@ -30,9 +30,10 @@ import (
 // layout tells how long a snapshot's sections are, in bytes and in the file's order.
 type layout struct{ Pages, Kernel, Metadata int64 }
 
-// layoutMagic begins the layout, which is the end of the file.
+// layoutMagic begins the layout, which is the end of the file. Its last byte is the
+// format's number.
 const (
-	layoutMagic = "mayfly\x00\x02"
+	layoutMagic = "mayfly\x00" + string(rune(snapshotFormat))
 	layoutSize  = len(layoutMagic) + 3*8
 )
 
