@@ -66,6 +66,8 @@ func TestFullDiskIsRefusedClearlyAndRecoveredFrom(t *testing.T) {
 			t.Fatalf("%s while there is room: %v", name, err)
 		}
 	}
+	// What follows has an instance that is free: a start needs room.
+	eventually(t, "the asynchronous call is done", func() bool { return len(p.records(t)) == 1 })
 	filler := fill(t, disk, 1<<20)
 	for name, write := range writes {
 		err := write()
