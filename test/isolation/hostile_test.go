@@ -351,8 +351,14 @@ func link(t *testing.T, p *place) {
 	} {
 		p.attack(t, what, func(t *testing.T) {
 			p.call(t, name, do("link", "what", what)) // the answer is its own problem
-			p.call(t, name, do("whoami"))
-			call[map[string]any](t, p, name, "whoami") // at the latest now on a good instance
+			// Some of the next calls may fail too: a thief takes them when it likes.
+			well := false
+			for n := 0; n < 5 && !well; n++ {
+				well = p.call(t, name, do("whoami")).failure == ""
+			}
+			if !well {
+				t.Error("no call got a good instance")
+			}
 		})
 	}
 	p.attack(t, "all descriptors closed", func(t *testing.T) {
