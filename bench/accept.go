@@ -31,58 +31,65 @@ func acceptTable(ctx context.Context, out io.Writer, o options, n *node, work st
 	fmt.Fprint(out, "\n| clients | floor/s | accepted/s | ratio | accepted/s while they run | ratio |\n|---|---|---|---|---|---|\n")
 	waits := subject{name: "sleeper", runtime: "python3.11", handler: "app.handler", zip: zipText("app.py", sleeper)}
 	runs := subject{name: "taker", runtime: "python3.11", handler: "app.handler", zip: zipText("app.py", "def handler(event, context):\n    pass\n")}
-	both := []subject{waits, runs}
+	var calls [2]call
+	for i, f := range []subject{waits, runs} {
+		if err := n.create(ctx, f); err != nil {
+			return err
+		}
+		var err error
+		if calls[i], err = n.asyncCaller(ctx, f); err != nil {
+			return err
+		}
+	}
+	if _, err := n.api.PutFunctionConcurrency(ctx, &lambda.PutFunctionConcurrencyInput{FunctionName: &waits.name, ReservedConcurrentExecutions: aws.Int32(1)}); err != nil {
+		return err
+	}
+	for _, one := range calls {
+		if err := one(ctx); err != nil {
+			return err
+		}
+	}
+	time.Sleep(settling) // of what is done once: images, first instances, snapshots
 	for _, c := range o.callers {
 		note(fmt.Sprintf("asynchronous calls: %d clients", c))
+		if err := n.idle(ctx, runs.name); err != nil {
+			return err
+		}
 		base, err := floor(ctx, o, filepath.Join(work, fmt.Sprintf("accept-floor-%d", c)), c)
 		if err != nil {
 			return err
 		}
-		for _, f := range both {
-			if err := n.create(ctx, f); err != nil {
-				return err
-			}
-		}
-		if _, err := n.api.PutFunctionConcurrency(ctx, &lambda.PutFunctionConcurrencyInput{FunctionName: &waits.name, ReservedConcurrentExecutions: aws.Int32(1)}); err != nil {
-			return err
-		}
 		var rates [2]float64
-		for i, f := range both {
-			call, err := n.asyncCaller(ctx, f)
-			if err != nil {
-				return err
-			}
-			if rates[i], err = crowd(ctx, call, c, o.span); err != nil {
+		for i, one := range calls {
+			if rates[i], err = crowd(ctx, one, c, o.span); err != nil {
 				return err
 			}
 		}
 		fmt.Fprintf(out, "| %d | %.0f | %.0f | %.2f | %.0f | %.2f |\n", c, base, rates[0], rates[0]/base, rates[1], rates[1]/base)
-		if err := n.forget(ctx, both); err != nil {
-			return err
-		}
 	}
-	return nil
-}
-
-// forget deletes functions and waits until their queued calls are dropped, which
-// would take CPU from later runs.
-func (n *node) forget(ctx context.Context, all []subject) error {
-	for _, f := range all {
+	for _, f := range []subject{waits, runs} { // what waits must not take CPU from later runs
 		if _, err := n.api.DeleteFunction(ctx, &lambda.DeleteFunctionInput{FunctionName: &f.name}); err != nil {
 			return err
 		}
 	}
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+	return errors.Join(n.idle(ctx, waits.name), n.idle(ctx, runs.name))
+}
+
+// settling is how long a node is left alone after functions were made and called.
+const settling = 5 * time.Second
+
+// idle waits until no call of the function is queued or under way.
+func (n *node) idle(ctx context.Context, function string) error {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		b, err := n.metrics(ctx)
 		if err != nil {
 			return err
 		}
-		if !bytes.Contains(b, []byte("\nmayfly_async_waiting{")) {
+		if !bytes.Contains(b, fmt.Appendf(nil, "mayfly_async_waiting{function=%q}", function)) {
 			return nil
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
-	return errors.New("the calls of functions that were deleted are still queued after two minutes")
+	return fmt.Errorf("calls of %s are still queued after three minutes", function)
 }
 
 // asyncCaller makes asynchronous calls with a request signed ahead.
