@@ -49,7 +49,7 @@ func newInvoker(t *testing.T, answer func(payload []byte) (body string, fails bo
 	g := guests{answer: answer}
 	pool := sandbox.NewPool(sandbox.PoolConfig{
 		Driver: g, Plan: func(context.Context, *function.Version) (sandbox.Plan, error) { return sandbox.Plan{Guest: g}, nil },
-		Sink: func(sandbox.Line) {}, Log: log, KeepAlive: time.Hour, Linger: time.Hour, MemoryMB: 1024, Starts: 4,
+		Sink: func(sandbox.Lines) {}, Log: log, KeepAlive: time.Hour, Linger: time.Hour, MemoryMB: 1024, Starts: 4,
 		InitLimit: 10 * time.Second, QueueLimit: 10 * time.Second, MaxResponse: 4 << 20,
 	})
 	t.Cleanup(func() { ok(t, pool.Close(context.Background())) })

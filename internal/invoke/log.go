@@ -3,6 +3,7 @@ package invoke
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/function"
@@ -127,16 +128,16 @@ func (l *callLog) tail(first int, code []byte) []byte {
 
 // Sink returns the place for what instances write, for the pool.
 func Sink(store *logs.Store, log *slog.Logger) sandbox.LineSink {
-	return func(l sandbox.Line) {
+	return func(l sandbox.Lines) {
 		v := l.Instance.Version
-		if v.Logging.JSON && v.Logging.Code != "" && tooQuiet(v.Logging.Code, l.Text) {
-			return
+		if v.Logging.JSON && v.Logging.Code != "" {
+			l.Texts = slices.DeleteFunc(l.Texts, func(text string) bool { return tooQuiet(v.Logging.Code, text) })
 		}
-		err := store.Append(v.Function, logs.Entry{
-			Time: l.Time, RequestID: l.RequestID, Instance: l.Instance.ID, Version: v.Version, Stream: logs.Output, Text: l.Text,
-		})
+		err := store.AppendLines(v.Function, logs.Entry{
+			Time: l.Time, RequestID: l.RequestID, Instance: l.Instance.ID, Version: v.Version, Stream: logs.Output,
+		}, l.Texts)
 		if err != nil {
-			log.Error("a log line was lost", "function", v.Function, "err", err)
+			log.Error("log lines were lost", "function", v.Function, "lines", len(l.Texts), "err", err)
 		}
 	}
 }

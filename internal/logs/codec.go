@@ -10,18 +10,29 @@ import (
 // appendEntry encodes e as one line of JSON or, if its text is too long, as
 // several. It is what encoding/json would write, but in a tenth of the time.
 func appendEntry(dst []byte, e *Entry) []byte {
-	for text := e.Text; ; {
+	head := appendHead(nil, e)
+	return appendText(dst, head, e.Text, e.Record)
+}
+
+// appendHead encodes all that goes before an entry's text.
+func appendHead(dst []byte, e *Entry) []byte {
+	dst = append(dst, `{"time":"`...)
+	dst = e.Time.UTC().AppendFormat(dst, time.RFC3339Nano)
+	dst = append(dst, '"')
+	dst = appendField(dst, `,"requestId":`, e.RequestID)
+	dst = appendField(dst, `,"instance":`, e.Instance)
+	dst = appendField(dst, `,"version":`, e.Version)
+	dst = appendField(dst, `,"stream":`, e.Stream)
+	return append(dst, `,"text":`...)
+}
+
+// appendText encodes an entry of which the head is encoded.
+func appendText(dst, head []byte, text, record string) []byte {
+	for {
 		cut := cutAt(text)
-		dst = append(dst, `{"time":"`...)
-		dst = e.Time.UTC().AppendFormat(dst, time.RFC3339Nano)
-		dst = append(dst, '"')
-		dst = appendField(dst, `,"requestId":`, e.RequestID)
-		dst = appendField(dst, `,"instance":`, e.Instance)
-		dst = appendField(dst, `,"version":`, e.Version)
-		dst = appendField(dst, `,"stream":`, e.Stream)
-		dst = appendString(append(dst, `,"text":`...), text[:cut])
-		if text = text[cut:]; text == "" && e.Record != "" {
-			dst = append(append(dst, recordKey...), e.Record...)
+		dst = appendString(append(dst, head...), text[:cut])
+		if text = text[cut:]; text == "" && record != "" {
+			dst = append(append(dst, recordKey...), record...)
 		}
 		dst = append(dst, '}', '\n')
 		if text == "" {

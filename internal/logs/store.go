@@ -117,6 +117,22 @@ func (s *Store) Append(function string, entries ...Entry) error {
 	return nil
 }
 
+// AppendLines is Append of an entry for each text, all like one.
+func (s *Store) AppendLines(function string, like Entry, texts []string) error {
+	if len(texts) == 0 {
+		return nil
+	}
+	w, err := s.writer(function, true)
+	if err != nil {
+		return err
+	}
+	if err := w.appendLines(like, texts); err != nil {
+		return err
+	}
+	s.tell()
+	return nil
+}
+
 // tell wakes those who follow several logs.
 func (s *Store) tell() {
 	s.mu.Lock()

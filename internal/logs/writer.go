@@ -25,7 +25,9 @@ type writer struct {
 	day      int        // of the newest segment's first entry, so that no segment holds two
 	window   window     // onto the newest segment
 	sizes    map[int]int64
-	line     []byte // the entry being written
+	head     []byte // of the entry being written
+	line     []byte // the entries being written
+	held     int    // how many they are
 	flood    flood
 	lost     int // entries that could not be written
 	settings Settings
@@ -89,28 +91,45 @@ func (w *writer) mend() error {
 func dayOf(t time.Time) int { return int(t.Unix() / (24 * 3600)) }
 
 func (w *writer) append(entries []Entry) error {
+	return w.appending(func(now time.Time) {
+		for i := range entries {
+			e := &entries[i]
+			if e.Time.IsZero() {
+				e.Time = now
+			}
+			w.head = appendHead(w.head[:0], e)
+			w.add(e, e.Text, now)
+			w.flush(e.Time)
+		}
+	})
+}
+
+// maxHeld is how many bytes of entries are written at once.
+const maxHeld = windowBytes / 4
+
+// appendLines appends an entry for each text, all like one, which has a time.
+func (w *writer) appendLines(like Entry, texts []string) error {
+	return w.appending(func(now time.Time) {
+		w.head = appendHead(w.head[:0], &like)
+		for _, text := range texts {
+			w.add(&like, text, now)
+			if len(w.line) >= maxHeld {
+				w.flush(like.Time)
+			}
+		}
+		w.flush(like.Time)
+	})
+}
+
+// appending runs do, which appends entries, and tells those who wait for them.
+func (w *writer) appending(do func(now time.Time)) error {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return errs.Newf(errs.Unavailable, "the node is stopping; logs are closed")
 	}
-	for i := range entries {
-		e := &entries[i]
-		if e.Time.IsZero() {
-			e.Time = now
-		}
-		if e.Stream == Output && !w.flood.admits(len(e.Text), now) {
-			continue
-		}
-		if note := w.flood.note(now, e.Stream == Platform); note != "" {
-			w.put(&Entry{Time: now, Stream: Platform, Text: note})
-		}
-		w.put(e)
-		if w.cfg.Wrote != nil && e.Stream == Output {
-			w.cfg.Wrote(w.function, e.Text)
-		}
-	}
+	do(now)
 	w.stay(now)
 	for ch := range w.watchers {
 		wake(ch)
@@ -118,14 +137,39 @@ func (w *writer) append(entries []Entry) error {
 	return nil
 }
 
-// put writes one entry, or counts it as lost.
-func (w *writer) put(e *Entry) {
-	w.line = appendEntry(w.line[:0], e)
-	if err := w.write(dayOf(e.Time)); err != nil {
+// add holds an entry until the next flush, unless it is over the limit of a flood.
+// w.head is its head.
+func (w *writer) add(e *Entry, text string, now time.Time) {
+	if e.Stream == Output && !w.flood.admits(len(text), now) {
+		return
+	}
+	if note := w.flood.note(now, e.Stream == Platform); note != "" {
+		w.hold(appendHead(nil, &Entry{Time: now, Stream: Platform}), note, "")
+	}
+	w.hold(w.head, text, e.Record)
+	if w.cfg.Wrote != nil && e.Stream == Output {
+		w.cfg.Wrote(w.function, text)
+	}
+}
+
+func (w *writer) hold(head []byte, text, record string) {
+	w.line = appendText(w.line, head, text, record)
+	w.held++
+}
+
+// flush writes what is held, of one day, or counts it as lost.
+func (w *writer) flush(at time.Time) {
+	if w.held == 0 {
+		return
+	}
+	err := w.write(dayOf(at))
+	held := w.held
+	w.line, w.held = w.line[:0], 0
+	if err != nil {
 		if w.lost == 0 {
 			w.log.Error("log lines are lost", "err", err)
 		}
-		w.lost++
+		w.lost += held
 		return
 	}
 	if w.lost == 0 {
@@ -133,7 +177,9 @@ func (w *writer) put(e *Entry) {
 	}
 	n := w.lost
 	w.lost = 0
-	w.put(&Entry{Time: time.Now(), Stream: Platform, Text: fmt.Sprintf("%d log lines could not be written and are lost", n)})
+	now := time.Now()
+	w.hold(appendHead(nil, &Entry{Time: now, Stream: Platform}), fmt.Sprintf("%d log lines could not be written and are lost", n), "")
+	w.flush(now)
 }
 
 // write brings w.line to the log's end.

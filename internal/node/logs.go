@@ -11,7 +11,7 @@ import (
 func (n *Node) sink() sandbox.LineSink {
 	if n.cfg.Unobserved {
 		n.warn("Calls leave no logs, records, traces and metrics; bills are empty, and budgets see nothing: this node is for measurements (--unobserved).")
-		return func(sandbox.Line) {}
+		return func(sandbox.Lines) {}
 	}
 	return invoke.Sink(n.logs, n.log)
 }

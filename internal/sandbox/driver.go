@@ -44,7 +44,8 @@ type Sandbox interface {
 	Settle() error
 
 	// Link returns the host's ends of the first process's stdin, stdout and
-	// stderr. They support deadlines. The sandbox owns and closes them.
+	// stderr. They support deadlines. The sandbox owns and closes them; stderr may
+	// be closed before, by who reads it.
 	Link() (stdin, stdout, stderr *os.File)
 
 	// Pause stops all of the sandbox's CPU use; Resume ends that. Pausing a

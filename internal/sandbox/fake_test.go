@@ -219,7 +219,7 @@ func newTestPool(t *testing.T, d *fakeDriver, change func(*PoolConfig)) *Pool {
 	cfg := PoolConfig{
 		Driver:    d,
 		Plan:      func(context.Context, *function.Version) (Plan, error) { return Plan{Guest: fakeGuest{}}, nil },
-		Sink:      func(Line) {},
+		Sink:      func(Lines) {},
 		Log:       slog.New(slog.DiscardHandler),
 		KeepAlive: time.Hour, Linger: time.Hour, MemoryMB: 1024, Starts: 8,
 		InitLimit: 10 * time.Second, QueueLimit: 10 * time.Second, MaxResponse: 1 << 20, MaxStream: 8 << 20,

@@ -1,15 +1,11 @@
 package sandbox
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxLine is where a log line is cut in two, in bytes: the field's own limit of
@@ -19,41 +15,52 @@ const maxLine = 256 << 10
 // TailBytes is how much of the end of a call's log its caller can have.
 const TailBytes = 4 << 10
 
-// Line is one line that code in an instance wrote to its log.
-type Line struct {
+// Lines are lines that code in an instance wrote to its log, one after another.
+type Lines struct {
 	Instance  *Instance
 	RequestID string // of the call that ran then; "" during init
 	Time      time.Time
-	Text      string // without its line end
+	Texts     []string // without line ends; the slice is the sink's until it returns
 }
 
 // LineSink takes log lines. It must not block for long: it holds up the
-// instance that wrote the line. It may be called from many goroutines.
-type LineSink func(Line)
+// instance that wrote them. It may be called from many goroutines.
+type LineSink func(Lines)
+
+const (
+	firstLogBuffer = 4 << 10
+	maxLogBuffer   = 64 << 10 // what a pipe holds
+	// gatherLines is how long lines gather after some were read. To be woken for
+	// each line of many would take longer, for both sides, than all else about it.
+	gatherLines = time.Millisecond
+)
 
 // logReader splits an instance's standard error into lines. A goroutine reads
-// whenever there is something; drain reads what is there at once, so that
-// the lines of a call are known when its answer is.
+// the first line when it comes and those behind it within gatherLines; drain reads
+// what is there at once, so that the lines of a call are known when its answer is.
 type logReader struct {
-	file *os.File
-	raw  syscall.RawConn
+	bell *bell
 	sink LineSink
 	inst *Instance
+	done chan struct{} // closed when nothing reads any more
 
 	mu      sync.Mutex // guards what follows, and reading itself
+	fd      int        // -1 once it is closed
+	ended   bool       // nothing more will come
 	request string
 	tail    []byte // end of the lines of the present request
 	partial []byte
+	texts   []string
 	buf     []byte
-	done    chan struct{}
 }
 
+// newLogReader takes f over.
 func newLogReader(f *os.File, sink LineSink, i *Instance) (*logReader, error) {
-	raw, err := f.SyscallConn()
+	fd, b, err := listen(f)
 	if err != nil {
 		return nil, fmt.Errorf("read the log of instance %s: %w", i.ID, err)
 	}
-	r := &logReader{file: f, raw: raw, sink: sink, inst: i, buf: make([]byte, 8<<10), done: make(chan struct{})}
+	r := &logReader{fd: fd, bell: b, sink: sink, inst: i, buf: make([]byte, firstLogBuffer), done: make(chan struct{})}
 	go r.run()
 	return r, nil
 }
@@ -61,14 +68,23 @@ func newLogReader(f *os.File, sink LineSink, i *Instance) (*logReader, error) {
 // run ends when the pipe does, or is closed.
 func (r *logReader) run() {
 	defer close(r.done)
-	for open := true; open; {
-		err := r.raw.Read(func(fd uintptr) bool {
-			var got bool
-			got, open = r.take(int(fd))
-			return got || !open
-		})
-		open = open && err == nil
+	for r.bell.wait() {
+		for n := r.read(); n > 0; n = r.read() {
+			if n < maxLogBuffer/2 { // else its writer may be waiting for room
+				time.Sleep(gatherLines)
+			}
+		}
+		if !r.rearm() {
+			return
+		}
 	}
+}
+
+// rearm has the bell ring for the next line, and reports whether any may come.
+func (r *logReader) rearm() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.ended && r.fd >= 0 && r.bell.arm(r.fd) == nil
 }
 
 // begin tags the lines that follow with the call's request id.
@@ -90,78 +106,107 @@ func (r *logReader) end() []byte {
 
 // drain hands over all lines that were written before it was called.
 func (r *logReader) drain() {
-	r.raw.Control(func(fd uintptr) {
-		for got, open := true, true; got && open; {
-			got, open = r.take(int(fd))
-		}
-	})
+	r.read()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.flush()
 }
 
-// take reads once. got says that there was something, open that more may come.
-func (r *logReader) take(fd int) (got, open bool) {
+// read hands over the lines that are there, and returns how many bytes they were.
+func (r *logReader) read() (bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n, err := unix.Read(fd, r.buf)
-	switch {
-	case errors.Is(err, unix.EINTR):
-		return true, true
-	case errors.Is(err, unix.EAGAIN):
-		return false, true
-	case err != nil || n <= 0:
-		r.flush()
-		return false, false
+	for r.fd >= 0 && !r.ended {
+		n, err := readNow(r.fd, r.buf)
+		if n > 0 {
+			bytes += n
+			r.split(string(r.buf[:n]), time.Now())
+		}
+		switch {
+		case err != nil:
+			r.ended = true
+			r.flush()
+		case n < len(r.buf):
+			return bytes
+		case n < maxLogBuffer:
+			r.buf = make([]byte, 2*n)
+		}
 	}
-	r.split(r.buf[:n], time.Now())
-	return true, true
+	return bytes
 }
 
-func (r *logReader) split(b []byte, now time.Time) {
+func (r *logReader) split(s string, now time.Time) {
+	r.texts = r.texts[:0]
 	for {
-		end := bytes.IndexByte(b, '\n')
+		end := strings.IndexByte(s, '\n')
 		if end < 0 {
 			break
 		}
-		r.partial = append(r.partial, b[:end]...)
-		r.emit(now)
-		b = b[end+1:]
+		r.texts = append(r.texts, r.whole(s[:end]))
+		s = s[end+1:]
 	}
-	for len(r.partial)+len(b) >= maxLine {
+	for len(r.partial)+len(s) >= maxLine {
 		n := maxLine - len(r.partial)
-		r.partial = append(r.partial, b[:n]...)
-		r.emit(now)
-		b = b[n:]
+		r.texts = append(r.texts, r.whole(s[:n]))
+		s = s[n:]
 	}
-	r.partial = append(r.partial, b...)
+	r.partial = append(r.partial, s...)
+	r.emit(now)
+}
+
+// whole returns the line that ends with s.
+func (r *logReader) whole(s string) string {
+	if len(r.partial) > 0 {
+		s = string(append(r.partial, s...))
+		r.partial = r.partial[:0]
+	}
+	return strings.TrimSuffix(s, "\r")
 }
 
 // flush gives an unfinished line out as it is.
 func (r *logReader) flush() {
 	if len(r.partial) > 0 {
+		r.texts = append(r.texts[:0], r.whole(""))
 		r.emit(time.Now())
 	}
 }
 
 func (r *logReader) emit(now time.Time) {
-	text := string(bytes.TrimSuffix(r.partial, []byte("\r")))
-	r.partial = r.partial[:0]
-	r.keep(text)
-	r.sink(Line{Instance: r.inst, RequestID: r.request, Time: now, Text: text})
+	if len(r.texts) == 0 {
+		return
+	}
+	r.keep()
+	r.sink(Lines{Instance: r.inst, RequestID: r.request, Time: now, Texts: r.texts})
+	clear(r.texts)
 }
 
-// keep adds a line to the tail, which is at least TailBytes long if there was as much.
-func (r *logReader) keep(text string) {
-	r.tail = append(append(r.tail, text...), '\n')
+// keep adds lines to the tail, which is at least TailBytes long if there was as much.
+func (r *logReader) keep() {
+	first, size := len(r.texts), 0
+	for first > 0 && size <= TailBytes {
+		first--
+		size += len(r.texts[first]) + 1
+	}
+	if size > TailBytes {
+		r.tail = r.tail[:0]
+	}
+	for _, text := range r.texts[first:] {
+		r.tail = append(append(r.tail, text...), '\n')
+	}
 	if n := len(r.tail) - TailBytes; n > TailBytes {
 		r.tail = append(r.tail[:0], r.tail[n:]...)
 	}
 }
 
-// close returns when the last line has been handed over. The pipe must have
-// been closed or have lost its writers.
+// close returns when the last line has been handed over. The pipe must have lost
+// its writers, or nobody must care for what they write.
 func (r *logReader) close() {
-	r.file.Close()
+	r.bell.close()
 	<-r.done
+	r.read()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flush()
+	closePipe(r.fd)
+	r.fd = -1
 }

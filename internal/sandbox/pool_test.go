@@ -361,10 +361,12 @@ func TestLinesAreTaggedWithTheirCall(t *testing.T) {
 	var mu sync.Mutex
 	var lines []string
 	p := newTestPool(t, d, func(c *PoolConfig) {
-		c.Sink = func(l Line) {
+		c.Sink = func(l Lines) {
 			mu.Lock()
 			defer mu.Unlock()
-			lines = append(lines, l.RequestID+":"+l.Text)
+			for _, text := range l.Texts {
+				lines = append(lines, l.RequestID+":"+text)
+			}
 		}
 	})
 	i := acquire(t, p, "f")

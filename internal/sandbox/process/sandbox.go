@@ -328,8 +328,11 @@ func (s *Sandbox) end() error {
 	<-s.done
 	all = append(all, s.reapErr, s.closeInside())
 	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr} {
-		if f != nil {
-			all = append(all, f.Close())
+		if f == nil {
+			continue
+		}
+		if err := f.Close(); !errors.Is(err, os.ErrClosed) { // by who reads the log
+			all = append(all, err)
 		}
 	}
 	if s.made {

@@ -45,7 +45,7 @@ func (r *Reader) Line(function, text string) {
 	size := int64(len(text))
 	if r.bytes.Add(size) <= queueBytes {
 		select {
-		case r.lines <- line{function, text}:
+		case r.lines <- line{function, strings.Clone(text)}: // it may be a part of much more
 			return
 		default:
 		}
