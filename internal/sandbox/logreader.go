@@ -142,16 +142,21 @@ func (r *logReader) split(s string, now time.Time) {
 		if end < 0 {
 			break
 		}
-		r.texts = append(r.texts, r.whole(s[:end]))
+		r.texts = append(r.texts, r.whole(r.cut(s[:end])))
 		s = s[end+1:]
 	}
-	for len(r.partial)+len(s) >= maxLine {
+	r.partial = append(r.partial, r.cut(s)...)
+	r.emit(now)
+}
+
+// cut hands over what is too long for one line, and returns the rest of s.
+func (r *logReader) cut(s string) string {
+	for len(r.partial)+len(s) > maxLine {
 		n := maxLine - len(r.partial)
 		r.texts = append(r.texts, r.whole(s[:n]))
 		s = s[n:]
 	}
-	r.partial = append(r.partial, s...)
-	r.emit(now)
+	return s
 }
 
 // whole returns the line that ends with s.

@@ -114,3 +114,17 @@ func TestWhatAWriterLeftIsReadAtClose(t *testing.T) {
 		t.Errorf("lines %q", got)
 	}
 }
+
+func TestLongLinesAreCutHoweverTheyAreRead(t *testing.T) {
+	long := strings.Repeat("x", maxLine+10)
+	for _, at := range []int{1, 8 << 10, maxLine - 1, maxLine, maxLine + 5} {
+		var got []string
+		r := &logReader{sink: func(l Lines) { got = append(got, l.Texts...) }}
+		for _, part := range []string{long[:at], long[at:] + "\nshort\n"} {
+			r.split(part, time.Now())
+		}
+		if !slices.Equal(got, []string{long[:maxLine], long[maxLine:], "short"}) {
+			t.Errorf("read in two parts at %d: %d lines", at, len(got))
+		}
+	}
+}
