@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -39,10 +40,11 @@ const (
 // the first line when it comes and those behind it within gatherLines; drain reads
 // what is there at once, so that the lines of a call are known when its answer is.
 type logReader struct {
-	bell *bell
-	sink LineSink
-	inst *Instance
-	done chan struct{} // closed when nothing reads any more
+	bell    *bell
+	sink    LineSink
+	inst    *Instance
+	closing atomic.Bool
+	done    chan struct{} // closed when nothing reads any more
 
 	mu      sync.Mutex // guards what follows, and reading itself
 	fd      int        // -1 once it is closed
@@ -69,7 +71,7 @@ func newLogReader(f *os.File, sink LineSink, i *Instance) (*logReader, error) {
 func (r *logReader) run() {
 	defer close(r.done)
 	for r.bell.wait() {
-		for n := r.read(); n > 0; n = r.read() {
+		for n := r.read(); n > 0 && !r.closing.Load(); n = r.read() {
 			if n < maxLogBuffer/2 { // else its writer may be waiting for room
 				time.Sleep(gatherLines)
 			}
@@ -112,11 +114,12 @@ func (r *logReader) drain() {
 	r.flush()
 }
 
-// read hands over the lines that are there, and returns how many bytes they were.
+// read hands over the lines that are there, and returns how many bytes they were. It
+// ends after a pipe's worth: who writes on and on must not hold up a call's answer.
 func (r *logReader) read() (bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.fd >= 0 && !r.ended {
+	for r.fd >= 0 && !r.ended && bytes < maxLogBuffer {
 		n, err := readNow(r.fd, r.buf)
 		if n > 0 {
 			bytes += n
@@ -206,6 +209,7 @@ func (r *logReader) keep() {
 // close returns when the last line has been handed over. The pipe must have lost
 // its writers, or nobody must care for what they write.
 func (r *logReader) close() {
+	r.closing.Store(true)
 	r.bell.close()
 	<-r.done
 	r.read()

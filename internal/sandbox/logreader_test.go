@@ -115,6 +115,32 @@ func TestWhatAWriterLeftIsReadAtClose(t *testing.T) {
 	}
 }
 
+func TestAWriterWithoutEndHoldsUpNeitherDrainNorClose(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	line := strings.Repeat("x", 1023) + "\n"
+	write := func(lines int) {
+		if _, err := in.WriteString(strings.Repeat(line, lines)); err != nil {
+			t.Error(err)
+		}
+	}
+	write(maxLogBuffer / len(line))
+	h := &heard{came: make(chan struct{}, 1)}
+	r, err := newLogReader(out, func(l Lines) {
+		write(len(l.Texts)) // so that the pipe is always full
+		h.sink(l)
+	}, &Instance{ID: "i"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.await(t, 1)
+	r.drain()
+	r.close()
+}
+
 func TestLongLinesAreCutHoweverTheyAreRead(t *testing.T) {
 	long := strings.Repeat("x", maxLine+10)
 	for _, at := range []int{1, 8 << 10, maxLine - 1, maxLine, maxLine + 5} {
