@@ -31,8 +31,9 @@ func acceptTable(ctx context.Context, out io.Writer, o options, n *node, work st
 	fmt.Fprint(out, "\n| clients | floor/s | accepted/s | ratio | accepted/s while they run | ratio |\n|---|---|---|---|---|---|\n")
 	waits := subject{name: "sleeper", runtime: "python3.11", handler: "app.handler", zip: zipText("app.py", sleeper)}
 	runs := subject{name: "taker", runtime: "python3.11", handler: "app.handler", zip: zipText("app.py", "def handler(event, context):\n    pass\n")}
+	both := []subject{waits, runs}
 	var calls [2]call
-	for i, f := range []subject{waits, runs} {
+	for i, f := range both {
 		if err := n.create(ctx, f); err != nil {
 			return err
 		}
@@ -67,7 +68,7 @@ func acceptTable(ctx context.Context, out io.Writer, o options, n *node, work st
 		}
 		fmt.Fprintf(out, "| %d | %.0f | %.0f | %.2f | %.0f | %.2f |\n", c, base, rates[0], rates[0]/base, rates[1], rates[1]/base)
 	}
-	for _, f := range []subject{waits, runs} { // what waits must not take CPU from later runs
+	for _, f := range both { // what waits must not take CPU from later runs
 		if _, err := n.api.DeleteFunction(ctx, &lambda.DeleteFunctionInput{FunctionName: &f.name}); err != nil {
 			return err
 		}

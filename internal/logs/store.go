@@ -106,27 +106,23 @@ func fill(to *int64, v int64) {
 // writes above the flood limit is left out, and a disk that refuses to write
 // costs entries, never the function: the log says then how many are missing.
 func (s *Store) Append(function string, entries ...Entry) error {
-	w, err := s.writer(function, true)
-	if err != nil {
-		return err
-	}
-	if err := w.append(entries); err != nil {
-		return err
-	}
-	s.tell()
-	return nil
+	return s.appendWith(function, func(w *writer) error { return w.append(entries) })
 }
 
-// AppendLines is Append of an entry for each text, all like one.
+// AppendLines is Append of an entry for each text, all like one, which has a time.
 func (s *Store) AppendLines(function string, like Entry, texts []string) error {
 	if len(texts) == 0 {
 		return nil
 	}
+	return s.appendWith(function, func(w *writer) error { return w.appendLines(like, texts) })
+}
+
+func (s *Store) appendWith(function string, add func(*writer) error) error {
 	w, err := s.writer(function, true)
 	if err != nil {
 		return err
 	}
-	if err := w.appendLines(like, texts); err != nil {
+	if err := add(w); err != nil {
 		return err
 	}
 	s.tell()

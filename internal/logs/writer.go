@@ -107,7 +107,7 @@ func (w *writer) append(entries []Entry) error {
 // maxHeld is how many bytes of entries are written at once.
 const maxHeld = windowBytes / 4
 
-// appendLines appends an entry for each text, all like one, which has a time.
+// appendLines appends an entry for each text, all like one.
 func (w *writer) appendLines(like Entry, texts []string) error {
 	return w.appending(func(now time.Time) {
 		w.head = appendHead(w.head[:0], &like)
@@ -144,16 +144,18 @@ func (w *writer) add(e *Entry, text string, now time.Time) {
 		return
 	}
 	if note := w.flood.note(now, e.Stream == Platform); note != "" {
-		w.hold(appendHead(nil, &Entry{Time: now, Stream: Platform}), note, "")
+		w.say(note, now)
 	}
-	w.hold(w.head, text, e.Record)
+	w.line = appendText(w.line, w.head, text, e.Record)
+	w.held++
 	if w.cfg.Wrote != nil && e.Stream == Output {
 		w.cfg.Wrote(w.function, text)
 	}
 }
 
-func (w *writer) hold(head []byte, text, record string) {
-	w.line = appendText(w.line, head, text, record)
+// say holds an entry of the platform's own.
+func (w *writer) say(text string, now time.Time) {
+	w.line = appendEntry(w.line, &Entry{Time: now, Stream: Platform, Text: text})
 	w.held++
 }
 
@@ -178,7 +180,7 @@ func (w *writer) flush(at time.Time) {
 	n := w.lost
 	w.lost = 0
 	now := time.Now()
-	w.hold(appendHead(nil, &Entry{Time: now, Stream: Platform}), fmt.Sprintf("%d log lines could not be written and are lost", n), "")
+	w.say(fmt.Sprintf("%d log lines could not be written and are lost", n), now)
 	w.flush(now)
 }
 

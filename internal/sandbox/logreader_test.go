@@ -98,15 +98,7 @@ func TestAFloodIsReadWholeAndInFewPieces(t *testing.T) {
 }
 
 func TestWhatAWriterLeftIsReadAtClose(t *testing.T) {
-	out, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &heard{came: make(chan struct{}, 1)}
-	r, err := newLogReader(out, h.sink, &Instance{ID: "i"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, in, h := openLogReader(t)
 	fmt.Fprint(in, "whole\nhalf")
 	in.Close()
 	r.close()

@@ -156,10 +156,10 @@ func (l *Lanes) move(ctx context.Context) error {
 		at := it.at
 		in := &incoming{body: body, head: itemHead{Lane: it.lane.name, Size: len(body), Tries: it.attempt, From: &at}}
 		l.mu.Unlock()
-		batch = append(batch, in)
-		if full += in.share(); full > 1 {
+		if full += in.share(); full > 1 && len(batch) > 0 { // the next would take a write of its own
 			break
 		}
+		batch = append(batch, in)
 	}
 	return l.storeAll(batch)
 }

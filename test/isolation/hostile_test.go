@@ -351,19 +351,26 @@ func link(t *testing.T, p *place) {
 	} {
 		p.attack(t, what, func(t *testing.T) {
 			p.call(t, name, do("link", "what", what)) // the answer is its own problem
-			// Some of the next calls may fail too: a thief takes them when it likes.
-			well := false
-			for n := 0; n < 5 && !well; n++ {
-				well = p.call(t, name, do("whoami")).failure == ""
+			for range mayMiss(what) {
+				if p.call(t, name, do("whoami")).failure != "" {
+					break
+				}
 			}
-			if !well {
-				t.Error("no call got a good instance")
-			}
+			call[map[string]any](t, p, name, "whoami") // at the latest now on a good instance
 		})
 	}
 	p.attack(t, "all descriptors closed", func(t *testing.T) {
 		p.call(t, name, do("close_everything")).failsWith(t, "Runtime.ExitError", "Task timed out")
 	})
+}
+
+// mayMiss is how many calls after an attack on the link may pass until one fails
+// of it: the thief and the bootstrap race for each.
+func mayMiss(attack string) int {
+	if attack == "steal" {
+		return 20
+	}
+	return 1
 }
 
 func customRuntime(t *testing.T, p *place) {
