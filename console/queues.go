@@ -2,6 +2,9 @@ package console
 
 import (
 	"cmp"
+	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +37,8 @@ type queue struct {
 	DeadLetters                string   // the queue that takes what failed too often
 	MaxReceives                string   // after how many receives
 	Sources                    []string // the queues whose dead letters it takes
+	Others                     []string // functions, rules and schedules whose dead letters it takes, in words
+	Queues                     []string // all there are
 }
 
 func (k *call) queueNames() (urls []string, err error) {
@@ -148,18 +153,75 @@ func (k *call) showQueue() error {
 	if i < 0 {
 		return errs.Newf(errs.NotFound, "There is no queue %s.", k.r.PathValue("name"))
 	}
-	return k.show("queue", all[i].Name, all[i])
+	q := all[i]
+	for _, other := range all {
+		if other.Name != q.Name {
+			q.Queues = append(q.Queues, other.Name)
+		}
+	}
+	if q.Others, err = k.deadLettersOf(q.Arn); err != nil {
+		return err
+	}
+	return k.show("queue", q.Name, q)
+}
+
+// deadLettersOf returns what else than queues leaves its dead letters in a queue.
+func (k *call) deadLettersOf(arn string) (names []string, err error) {
+	functions, err := k.api.DeadLetterFunctions(k.ctx(), arn)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range functions {
+		names = append(names, client.ARNText(f))
+	}
+	rules, err := k.rules()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rules {
+		if slices.ContainsFunc(r.Targets, func(t target) bool { return t.DeadLetterConfig.Arn == arn }) {
+			names = append(names, "rule "+r.Name)
+		}
+	}
+	schedules, err := k.schedules()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range schedules {
+		if s.Target.DeadLetterConfig.Arn == arn {
+			names = append(names, "schedule "+s.Name)
+		}
+	}
+	return names, nil
 }
 
 // message is one that waits in a queue.
-type message struct {
-	MessageId  string
-	Body       string
-	Attributes map[string]string
+type message struct{ client.Message }
+
+// SentAt is when the message was accepted.
+func (m message) SentAt() time.Time { return time.UnixMilli(whole(m.Sent)) }
+
+// Was says in words what a dead letter was for, "" if it is none.
+func (m message) Was() string {
+	switch arn, queued := m.For(); {
+	case queued:
+		return "an asynchronous call"
+	default:
+		return client.ARNText(arn)
+	}
 }
 
-// Sent is when the message was accepted.
-func (m message) Sent() time.Time { return time.UnixMilli(whole(m.Attributes["SentTimestamp"])) }
+// Why is what went wrong with a dead letter, "" if it doesn't say.
+func (m message) Why() string {
+	return cmp.Or(m.Attributes["ERROR_MESSAGE"], m.Attributes["ErrorMessage"], m.Attributes["ERROR_CODE"])
+}
+
+type messagesView struct {
+	Name     string
+	Messages []message
+	Letters  bool     // some are dead letters that say what they were for
+	Queues   []string // all others
+}
 
 // peek shows the next messages and gives them back at once. It counts as a
 // receive, as any look into a queue does.
@@ -168,25 +230,30 @@ func (k *call) peek() error {
 	if err != nil {
 		return err
 	}
-	var answer struct {
-		Messages []struct {
-			message
-			ReceiptHandle string
-		}
-	}
-	in := map[string]any{"QueueUrl": u, "MaxNumberOfMessages": 10, "VisibilityTimeout": 5, "AttributeNames": []string{"All"}, "MessageAttributeNames": []string{"All"}}
-	if err := k.api.Operation(k.ctx(), client.Queues, "ReceiveMessage", in, &answer); err != nil {
+	list, err := k.api.Receive(k.ctx(), u, map[string]any{"MaxNumberOfMessages": 10, "VisibilityTimeout": 5})
+	if err != nil {
 		return err
 	}
-	var list []message
-	for _, m := range answer.Messages {
-		list = append(list, m.message)
-		back := map[string]any{"QueueUrl": u, "ReceiptHandle": m.ReceiptHandle, "VisibilityTimeout": 0}
+	v := messagesView{Name: k.r.PathValue("name")}
+	for _, got := range list {
+		m := message{got}
+		v.Messages = append(v.Messages, m)
+		v.Letters = v.Letters || m.Was() != ""
+		back := map[string]any{"QueueUrl": u, "ReceiptHandle": m.Handle, "VisibilityTimeout": 0}
 		if err := k.api.Operation(k.ctx(), client.Queues, "ChangeMessageVisibility", back, nil); err != nil {
 			return err
 		}
 	}
-	return k.fragment("queue/messages", list)
+	urls, err := k.queueNames()
+	if err != nil {
+		return err
+	}
+	for _, other := range urls {
+		if name := lastPart(other); name != v.Name {
+			v.Queues = append(v.Queues, name)
+		}
+	}
+	return k.fragment("queue/messages", v)
 }
 
 func (k *call) sendMessage() error {
@@ -205,21 +272,38 @@ func (k *call) sendMessage() error {
 	return k.fragment("notice", notice{Text: "Sent."})
 }
 
-// redrive moves a dead-letter queue's messages back to where they came from.
+// redriveLimit is how long a page waits for dead letters to be moved.
+const redriveLimit = 20 * time.Second
+
+// redrive moves dead letters to where each was to go, or to a queue.
 func (k *call) redrive() error {
-	u, err := k.queueURL()
-	if err != nil {
+	ctx, cancel := context.WithTimeout(k.ctx(), redriveLimit)
+	defer cancel()
+	moved, err := k.api.Redrive(ctx, k.r.PathValue("name"), k.r.FormValue("to"))
+	n := notice{Text: fmt.Sprintf("Moved %d messages.", moved)}
+	switch {
+	case moved == 1:
+		n.Text = "Moved 1 message."
+	case moved == 0 && err == nil:
+		n.Text = "No message was waiting."
+	case moved == 0:
+		n.Text = "Nothing was moved."
+	}
+	var p *client.Problem
+	switch {
+	case err == nil:
+	case errors.Is(err, client.ErrNoAddressee):
+		n.Bad = true
+		n.Text += fmt.Sprintf(" A %v. Choose a queue for such messages, or test the function with their text.", err)
+	case ctx.Err() != nil && k.ctx().Err() == nil:
+		n.Text += " There are more: look again in a minute, and redrive what is left then."
+	case errors.As(err, &p):
+		n.Bad = true
+		n.Text += " " + p.Message
+	default:
 		return err
 	}
-	q, err := k.queue(u)
-	if err != nil {
-		return err
-	}
-	in := map[string]any{"SourceArn": q.Arn}
-	if err := k.api.Operation(k.ctx(), client.Queues, "StartMessageMoveTask", in, nil); err != nil {
-		return err
-	}
-	return k.fragment("notice", notice{Text: "The messages go back to the queue they came from."})
+	return k.fragment("notice", n)
 }
 
 func (k *call) purge() error {

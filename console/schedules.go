@@ -26,7 +26,13 @@ type rule struct {
 	ScheduleExpression string
 	State              string
 	Description        string
-	Targets            []struct{ Id, Arn string }
+	Targets            []target
+}
+
+// target is what a rule or a schedule wakes, and the queue for what it can't.
+type target struct {
+	Arn              string
+	DeadLetterConfig struct{ Arn string }
 }
 
 // When says in words when the rule fires.
@@ -44,7 +50,7 @@ type schedule struct {
 	State                      string
 	ScheduleExpression         string
 	ScheduleExpressionTimezone string
-	Target                     struct{ Arn string }
+	Target                     target
 }
 
 // Wakes is what the schedule wakes.
@@ -58,7 +64,7 @@ func (k *call) rules() ([]rule, error) {
 	for i := range answer.Rules {
 		r := &answer.Rules[i]
 		var targets struct {
-			Targets []struct{ Id, Arn string }
+			Targets []target
 		}
 		if err := k.api.Operation(k.ctx(), client.Events, "ListTargetsByRule", map[string]string{"Rule": r.Name}, &targets); err != nil {
 			return nil, err

@@ -51,7 +51,7 @@ func (c *cli) eventsPeek() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			lines, err := cl.receive(cmd.Context(), url, map[string]any{"MaxNumberOfMessages": most, "VisibilityTimeout": 0})
+			lines, err := cl.api.Receive(cmd.Context(), url, map[string]any{"MaxNumberOfMessages": most, "VisibilityTimeout": 0})
 			if err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ func (c *cli) eventsPut() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id, err := cl.putEvent(cmd.Context(), map[string]any{"EventBusName": bus, "Source": source, "DetailType": kind, "Detail": detail})
+			id, err := cl.api.PutEvent(cmd.Context(), map[string]any{"EventBusName": bus, "Source": source, "DetailType": kind, "Detail": detail})
 			switch {
 			case err != nil:
 				return err
@@ -101,21 +101,4 @@ func (c *cli) eventsPut() *cobra.Command {
 	f.StringVar(&source, "source", "", "who tells of it, such as shop")
 	f.StringVar(&kind, "type", "", "what happened, such as OrderPlaced")
 	return cmd
-}
-
-// putEvent puts one event and returns its id.
-func (cl *client) putEvent(ctx context.Context, entry map[string]any) (id string, err error) {
-	var out struct {
-		Entries []struct{ EventId, ErrorMessage string }
-	}
-	if err := cl.events(ctx, "PutEvents", map[string]any{"Entries": []map[string]any{entry}}, &out); err != nil {
-		return "", err
-	}
-	if len(out.Entries) != 1 {
-		return "", errors.New("the node's answer does not tell of the event")
-	}
-	if m := out.Entries[0].ErrorMessage; m != "" {
-		return "", errors.New(m)
-	}
-	return out.Entries[0].EventId, nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"charm.land/lipgloss/v2"
 	"github.com/spf13/cobra"
+
+	api "github.com/mayfly-dev/mayfly/internal/client"
 )
 
 func (c *cli) queueSend() *cobra.Command {
@@ -79,15 +81,6 @@ func (c *cli) send(ctx context.Context, queue string, in map[string]any) error {
 	return err
 }
 
-// messageLine is a message as receive shows it.
-type messageLine struct {
-	ID         string            `json:"id"`
-	Body       string            `json:"body"`
-	Receives   string            `json:"receives"`
-	Attributes map[string]string `json:"attributes,omitempty"`
-	Handle     string            `json:"receiptHandle"`
-}
-
 func (c *cli) queueReceive() *cobra.Command {
 	var most int
 	var wait, hide time.Duration
@@ -111,7 +104,7 @@ func (c *cli) queueReceive() *cobra.Command {
 			if cmd.Flags().Changed("hide") {
 				in["VisibilityTimeout"] = int(hide / time.Second)
 			}
-			lines, err := cl.receive(cmd.Context(), url, in)
+			lines, err := cl.api.Receive(cmd.Context(), url, in)
 			if err != nil {
 				return err
 			}
@@ -134,36 +127,8 @@ func (c *cli) queueReceive() *cobra.Command {
 	return cmd
 }
 
-// receive takes messages of a queue with all their attributes; in says the rest of
-// ReceiveMessage's input.
-func (cl *client) receive(ctx context.Context, url string, in map[string]any) ([]messageLine, error) {
-	in["QueueUrl"], in["MessageAttributeNames"], in["AttributeNames"] = url, []string{"All"}, []string{"All"}
-	var out struct {
-		Messages []struct {
-			MessageId, Body, ReceiptHandle string
-			Attributes                     map[string]string
-			MessageAttributes              map[string]struct{ StringValue, BinaryValue string }
-		}
-	}
-	if err := cl.queues(ctx, "ReceiveMessage", in, &out); err != nil {
-		return nil, err
-	}
-	lines := []messageLine{}
-	for _, m := range out.Messages {
-		l := messageLine{ID: m.MessageId, Body: m.Body, Receives: m.Attributes["ApproximateReceiveCount"], Handle: m.ReceiptHandle}
-		for k, v := range m.MessageAttributes {
-			if l.Attributes == nil {
-				l.Attributes = map[string]string{}
-			}
-			l.Attributes[k] = v.StringValue + v.BinaryValue
-		}
-		lines = append(lines, l)
-	}
-	return lines, nil
-}
-
 // printMessages prints the texts, and beside them what else there is of them.
-func (c *cli) printMessages(lines []messageLine) error {
+func (c *cli) printMessages(lines []api.Message) error {
 	if c.json {
 		return c.printJSON(lines)
 	}

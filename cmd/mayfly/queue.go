@@ -38,13 +38,12 @@ func (cl *client) queues(ctx context.Context, operation string, in, out any) err
 
 // queueURL returns a queue's URL.
 func (cl *client) queueURL(ctx context.Context, name string) (string, error) {
-	var out struct{ QueueUrl string }
-	err := cl.queues(ctx, "GetQueueUrl", map[string]string{"QueueName": name}, &out)
+	url, err := cl.api.QueueURL(ctx, name)
 	var p *api.Problem
 	if errors.As(err, &p) && p.Code == "QueueDoesNotExist" {
 		return "", fmt.Errorf("there is no queue %s\n`mayfly queue ls` lists the queues there are", name)
 	}
-	return out.QueueUrl, err
+	return url, err
 }
 
 // queueAttributes returns a queue's URL and attributes.

@@ -47,30 +47,7 @@ type schedule struct {
 }
 
 // wakes says in words what the schedule wakes.
-func (s *schedule) wakes() string { return arnText(s.Target.ARN) }
-
-// arnText names a target in words: "function resize:live", "queue orders".
-func arnText(arn string) string {
-	switch service, resource := splitARN(arn); service {
-	case "lambda":
-		return "function " + strings.TrimPrefix(resource, "function:")
-	case "sqs":
-		return "queue " + resource
-	case "events":
-		return "bus " + strings.TrimPrefix(resource, "event-bus/")
-	}
-	return arn
-}
-
-// splitARN returns the service of an ARN and the resource there; "" of a text that
-// is none.
-func splitARN(arn string) (service, resource string) {
-	part := strings.SplitN(arn, ":", 6)
-	if len(part) < 6 {
-		return "", ""
-	}
-	return part[2], part[5]
-}
+func (s *schedule) wakes() string { return api.ARNText(s.Target.ARN) }
 
 // schedules calls an operation on a schedule, or on all if name is "".
 func (cl *client) schedules(ctx context.Context, method, name string, query url.Values, in, out any) error {

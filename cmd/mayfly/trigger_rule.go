@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/pflag"
+
+	api "github.com/mayfly-dev/mayfly/internal/client"
 )
 
 // ruleTrigger wakes a function when an event on a bus matches a pattern: it is a
@@ -50,7 +52,7 @@ func (r *ruleTrigger) add(ctx context.Context, cl *client, function, qualifier s
 // triggerLine shows a rule as what wakes a function.
 func (r busRule) triggerLine(arn string) triggerLine {
 	l := triggerLine{
-		ID: r.Name, Function: strings.TrimPrefix(arnText(arn), "function "), Source: "event bus " + r.Bus, Detail: r.Pattern, State: title(r.State),
+		ID: r.Name, Function: strings.TrimPrefix(api.ARNText(arn), "function "), Source: "event bus " + r.Bus, Detail: r.Pattern, State: title(r.State),
 	}
 	if r.Bus != "default" {
 		l.ID = r.Bus + "/" + r.Name
@@ -104,7 +106,7 @@ type busTarget struct {
 func (*ruleTrigger) list(ctx context.Context, cl *client, function string) (lines []triggerLine, err error) {
 	err = cl.eachRule(ctx, func(r busRule, targets []busTarget) error {
 		for _, t := range targets {
-			if name, is := strings.CutPrefix(arnText(t.ARN), "function "); is && ofFunction(name, function) {
+			if name, is := strings.CutPrefix(api.ARNText(t.ARN), "function "); is && ofFunction(name, function) {
 				lines = append(lines, r.triggerLine(t.ARN))
 			}
 		}

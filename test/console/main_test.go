@@ -140,6 +140,19 @@ func (s *site) deadLetters(t *testing.T, queue, dead string) {
 	}
 }
 
+// letter puts a message with attributes into a queue.
+func (s *site) letter(t *testing.T, queue, body string, attributes map[string]string) {
+	t.Helper()
+	named := map[string]map[string]string{}
+	for k, v := range attributes {
+		named[k] = map[string]string{"DataType": "String", "StringValue": v}
+	}
+	in := map[string]any{"QueueUrl": s.Endpoint + "/" + s.Account + "/" + queue, "MessageBody": body, "MessageAttributes": named}
+	if err := s.api().Operation(t.Context(), client.Queues, "SendMessage", in, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // costOf returns what the node says that a call cost.
 func (s *site) costOf(t *testing.T, request string) string {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/chromedp/chromedp"
 )
 
@@ -101,7 +102,7 @@ func TestPersonWorksInTheConsole(t *testing.T) {
 		s.accessible(t)
 		s.shoot(t, "dead-letters")
 		s.Do(t, chromedp.Click("form[hx-post$='/redrive'] button", chromedp.ByQuery))
-		s.awaitText(t, "#done", "go back to the queue")
+		s.awaitText(t, "#done", "Moved 1 message.")
 		s.open(t, "queues/work")
 		for range 100 { // the move takes its time
 			s.Do(t, chromedp.Click(`button[hx-get$="/messages"]`, chromedp.ByQuery), chromedp.Sleep(200*time.Millisecond))
@@ -110,6 +111,38 @@ func TestPersonWorksInTheConsole(t *testing.T) {
 			}
 		}
 		s.awaitText(t, "#messages", "a letter")
+		s.clean(t)
+	})
+
+	t.Run("redrives what functions and schedules could not handle", func(t *testing.T) {
+		s.open(t, "queues")
+		s.Do(t, chromedp.SendKeys("#name", "lost", chromedp.ByQuery), chromedp.Click(".head button.main", chromedp.ByQuery))
+		s.awaitText(t, "h1", "lost")
+		s.letter(t, "lost", `{"name": "dead"}`, map[string]string{"TARGET_ARN": "arn:aws:lambda:" + s.Region + ":" + s.Account + ":function:greet", "ERROR_MESSAGE": "it was <i>gone</i>"})
+		s.open(t, "queues/lost")
+		if s.Text(t, "#redrive") != "" {
+			t.Error("a queue that nothing names offers to redrive before it was looked into")
+		}
+		s.Do(t, chromedp.Click(`button[hx-get$="/messages"]`, chromedp.ByQuery))
+		s.awaitText(t, "#messages", "was for function greet")
+		s.awaitText(t, "#messages", "it was <i>gone</i>")
+		s.Do(t, chromedp.Click("form[hx-post$='/redrive'] button", chromedp.ByQuery))
+		s.awaitText(t, "#done", "Moved 1 message.")
+
+		_, err := s.lambda.UpdateFunctionConfiguration(t.Context(), &lambda.UpdateFunctionConfigurationInput{
+			FunctionName: aws.String("greet"), DeadLetterConfig: &types.DeadLetterConfig{TargetArn: aws.String("arn:aws:sqs:" + s.Region + ":" + s.Account + ":lost")},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.letter(t, "lost", "stray", nil)
+		s.open(t, "queues/lost")
+		s.awaitText(t, "main", "Takes the dead letters of function greet")
+		s.Do(t, chromedp.Click("form[hx-post$='/redrive'] button", chromedp.ByQuery))
+		s.awaitText(t, "#done", "doesn't say what it was for")
+		s.Do(t, chromedp.SetValue("#to", "work", chromedp.ByQuery), chromedp.Click("form[hx-post$='/redrive'] button", chromedp.ByQuery))
+		s.awaitText(t, "#done", "Moved 1 message.")
+		s.accessible(t)
 		s.clean(t)
 	})
 
