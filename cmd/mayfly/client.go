@@ -11,12 +11,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/mayfly-dev/mayfly/internal/access"
@@ -222,6 +224,10 @@ func describeError(err error) string {
 	if errors.As(err, &p) {
 		return hint(p.Code, p.Message)
 	}
+	var busy *types.TooManyRequestsException
+	if errors.As(err, &busy) {
+		return describeThrottle(busy)
+	}
 	var sdk smithy.APIError
 	if errors.As(err, &sdk) {
 		return hint(sdk.ErrorCode(), sdk.ErrorMessage())
@@ -235,14 +241,49 @@ func hint(code, msg string) string {
 		msg = "the node refused the call"
 	}
 	switch code {
-	case "NotFound":
-		return msg + "\n`mayfly ls` lists the functions there are."
-	case "ResourceNotFoundException":
-		return msg + "\n`mayfly ls` lists the functions there are."
+	case "":
+		return msg
+	case "NotFound", "ResourceNotFoundException":
+		return msg + listing(msg)
 	case "UnrecognizedClientException", "InvalidSignatureException", "InvalidClientTokenId", "SignatureDoesNotMatch":
 		return msg + "\nThe access key is not this node's: eval \"$(mayfly env)\" sets the right one, or unset AWS_ENDPOINT_URL to use the data directory's."
 	}
 	return msg + " (" + code + ")"
+}
+
+// describeThrottle says of a call that was refused which limit it met and what
+// raises that.
+func describeThrottle(err *types.TooManyRequestsException) string {
+	switch err.Reason {
+	case types.ThrottleReasonReservedFunctionConcurrentInvocationLimitExceeded:
+		return "the function already runs as many calls as are reserved for it, or is stopped with a reservation of 0\n`mayfly concurrency NAME` shows that, `--reserved` changes it."
+	case types.ThrottleReasonConcurrentInvocationLimitExceeded:
+		return "the node already runs as many calls as it may: try again in a moment, or start it with a larger --concurrency"
+	}
+	if err.ErrorMessage() == "Rate Exceeded." { // a budget that is used up says so itself
+		return "there was no memory for another instance, or the version has as many as its scaling allows: try again in a moment, or start the node with a larger --memory"
+	}
+	return hint(err.ErrorCode(), err.ErrorMessage())
+}
+
+// listing says how to list what was not found, "" if the message does not tell what
+// that is.
+func listing(msg string) string {
+	if strings.HasPrefix(msg, "function ") {
+		return "\n`mayfly ls` lists the functions there are."
+	}
+	arn, ok := strings.CutPrefix(msg, "Function not found: ")
+	if !ok {
+		if arn, ok = strings.CutPrefix(msg, "Alias not found: "); !ok {
+			return ""
+		}
+	}
+	_, resource := api.SplitARN(arn)
+	name, qualifier, _ := strings.Cut(strings.TrimPrefix(resource, "function:"), ":")
+	if qualifier == "" {
+		return "\n`mayfly ls` lists the functions there are."
+	}
+	return fmt.Sprintf("\n`mayfly describe %s` lists its versions and aliases, if there is the function.", name)
 }
 
 // describeTransport words a call that got no answer.
