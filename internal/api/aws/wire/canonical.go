@@ -40,8 +40,9 @@ func (c *canonical) appendHash(b []byte, path string) []byte {
 
 // canonicalPaths yields the forms that clients sign a path in, the likely one
 // first: AWS's rule is to normalise and then to encode what was sent once more,
-// but some SDKs don't normalise. With raw the path is signed as it is sent, or
-// as it should have been encoded.
+// but some SDKs don't normalise, and curl signs "f:live" as it is. That is taken of
+// paths without an escape only: then it is no other path's right form. With raw the
+// path is signed as it is sent, or as it should have been encoded.
 func canonicalPaths(path string, raw bool) iter.Seq[string] {
 	if path == "" {
 		path = "/"
@@ -54,8 +55,11 @@ func canonicalPaths(path string, raw bool) iter.Seq[string] {
 		if !yield(encodePath(path)) {
 			return
 		}
-		if normal := normalize(path); normal != path {
-			yield(encodePath(normal))
+		if normal := normalize(path); normal != path && !yield(encodePath(normal)) {
+			return
+		}
+		if !strings.Contains(path, "%") && encodePath(path) != path {
+			yield(path)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,6 +56,30 @@ func TestVerifiesHeadersThatTheSDKSigns(t *testing.T) {
 			sign(t, r, "lambda", []byte("body"))
 			expect(t, r, http.StatusOK, "root body")
 		})
+	}
+}
+
+// TestVerifiesPathsAsCurlSignsThem proves that a path with a colon, as of a version
+// or an ARN, can be signed as it is sent, and that no other path passes for it.
+func TestVerifiesPathsAsCurlSignsThem(t *testing.T) {
+	srv := httptest.NewServer(echoMux())
+	defer srv.Close()
+	const sent = "/2015-03-31/functions/f:live/invocations"
+	for path, status := range map[string]int{sent: http.StatusOK, "/2015-03-31/functions/f%3Alive/invocations": http.StatusForbidden} {
+		r, err := http.NewRequest("POST", srv.URL+sent, strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256([]byte("body"))
+		err = v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }).SignHTTP(t.Context(),
+			aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret}, r, hex.EncodeToString(sum[:]), "lambda", "us-east-1", time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.URL, err = url.Parse(srv.URL + path); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, r, status, "")
 	}
 }
 
