@@ -30,9 +30,9 @@ type Metrics struct {
 	registry          *prometheus.Registry
 	functions, queues names
 
-	invocations, throttles, billed, deadLetters *prometheus.CounterVec
-	duration, init, restore, age                *prometheus.HistogramVec
-	wait                                        prometheus.Histogram
+	invocations, throttles, billed, deadLetters  *prometheus.CounterVec
+	duration, sandbox, init, restore, first, age *prometheus.HistogramVec
+	wait                                         prometheus.Histogram
 
 	mu     sync.Mutex
 	called map[string]*called // guarded by mu; by function's label
@@ -86,6 +86,8 @@ func New(version string) *Metrics {
 	m.left = counter("mayfly_function_metric_left_out_total", "What functions reported that is not in mayfly_function_metric.", "function", "reason")
 	m.deadLetters = counter("mayfly_dead_letters_total", "Asynchronous calls that were given up.", "function")
 	m.duration = histogram("mayfly_invocation_duration_seconds", "Time in the handler.", fast, function)
+	m.sandbox = histogram("mayfly_sandbox_duration_seconds", "Making of a sandbox, or taking of one that was booted before, that a call waited for.", fast, function)
+	m.first = histogram("mayfly_first_answer_seconds", "First call of an instance, in the handler.", fast, function)
 	m.init = histogram("mayfly_init_duration_seconds", "Init that a call waited for.", fast, function)
 	m.restore = histogram("mayfly_restore_duration_seconds", "Restore of a snapshot that a call waited for.", fast, function)
 	m.age = histogram("mayfly_async_age_seconds", "Age of asynchronous calls when they ran.", slow, function)
@@ -136,7 +138,7 @@ func (m *Metrics) Observe(records []meter.Record) {
 		for _, rare := range [...]struct {
 			of   *prometheus.HistogramVec
 			took time.Duration
-		}{{m.init, r.Init}, {m.restore, r.Restore}, {m.age, r.Age}} {
+		}{{m.sandbox, r.Phases.Sandbox}, {m.init, r.Init}, {m.restore, r.Restore}, {m.first, r.Phases.Answer}, {m.age, r.Age}} {
 			if rare.took > 0 {
 				rare.of.WithLabelValues(c.label).Observe(rare.took.Seconds())
 			}

@@ -56,7 +56,7 @@ func TestRecordsAndRoomsAreCounted(t *testing.T) {
 	}})
 	m.Observe([]meter.Record{
 		{Function: "f", Outcome: meter.OK, Billed: 2 * time.Second, Duration: time.Second, Init: time.Second, Age: time.Minute},
-		{Function: "f", Outcome: meter.Failed, Billed: time.Second, Restore: time.Second},
+		{Function: "f", Outcome: meter.Failed, Billed: time.Second, Restore: time.Second, Phases: meter.Phases{Sandbox: time.Millisecond, Answer: time.Second}},
 	})
 	m.Throttled("f")
 	m.DeadLetter("g")
@@ -72,6 +72,8 @@ func TestRecordsAndRoomsAreCounted(t *testing.T) {
 		{"mayfly_invocation_duration_seconds", []string{"f"}, 2},
 		{"mayfly_init_duration_seconds", []string{"f"}, 1},
 		{"mayfly_restore_duration_seconds", []string{"f"}, 1},
+		{"mayfly_sandbox_duration_seconds", []string{"f"}, 1},
+		{"mayfly_first_answer_seconds", []string{"f"}, 1},
 		{"mayfly_async_age_seconds", []string{"f"}, 1},
 		{"mayfly_throttles_total", []string{"f"}, 1},
 		{"mayfly_dead_letters_total", []string{"g"}, 1},

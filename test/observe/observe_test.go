@@ -235,7 +235,7 @@ func watchMetrics(t *testing.T, n *mayflytest.Node) {
 		}
 	}
 	// Those without a value yet show nothing, and are known by their names here.
-	for _, quiet := range []string{"mayfly_throttles_total", "mayfly_dead_letters_total", "mayfly_restore_duration_seconds", "mayfly_restore_duration_seconds_bucket", "mayfly_init_duration_seconds", "mayfly_init_duration_seconds_bucket", "mayfly_queue_messages", "mayfly_trigger_lag_messages", "mayfly_async_waiting", "mayfly_function_metric", "mayfly_function_metric_sum", "mayfly_function_metric_left_out_total"} {
+	for _, quiet := range []string{"mayfly_throttles_total", "mayfly_dead_letters_total", "mayfly_restore_duration_seconds", "mayfly_restore_duration_seconds_bucket", "mayfly_init_duration_seconds", "mayfly_init_duration_seconds_bucket", "mayfly_sandbox_duration_seconds", "mayfly_first_answer_seconds", "mayfly_queue_messages", "mayfly_trigger_lag_messages", "mayfly_async_waiting", "mayfly_function_metric", "mayfly_function_metric_sum", "mayfly_function_metric_left_out_total"} {
 		known[quiet] = true
 	}
 	for _, file := range []string{"../../docs/monitoring/grafana.json", "../../docs/monitoring/alerts.yaml", "../../docs/guide/metrics.md"} {
