@@ -286,7 +286,10 @@ func only(r *http.Request, names ...string) error {
 	}
 	for name := range r.Form {
 		if !slices.Contains(names, name) && !strings.HasPrefix(name, "X-Amz-") {
-			return errs.Newf(errs.Invalid, "there is no parameter %q here", name)
+			if len(names) == 0 {
+				return errs.Newf(errs.Invalid, "there is no parameter %q here, and no other", name)
+			}
+			return errs.Newf(errs.Invalid, "there is no parameter %q here; there are: %s", name, strings.Join(names, ", "))
 		}
 	}
 	return nil
