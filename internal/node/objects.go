@@ -34,7 +34,7 @@ func (n *Node) openObjects(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.objects, err = s3.Open(ctx, s3.Config{
+	n.objects, err = s3.Open(s3.Config{
 		Dir: n.path("objects"), Region: n.cfg.Region, Account: n.cfg.Account, Credentials: n.signers, Changes: n.notices,
 		Limited: access.OfFunction, Log: n.log,
 	})

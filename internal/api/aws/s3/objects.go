@@ -30,7 +30,7 @@ func (s *Store) ReadObject(ctx context.Context, bucket, key, version string, lim
 	if version != "" {
 		in.VersionId = &version
 	}
-	refused := s.cwd.do(ctx, func() {
+	refused := s.cwd.do(func() {
 		var out *sdk.GetObjectOutput
 		if out, err = s.backend.GetObject(s.background(ctx), in); err != nil {
 			err = kindOf(err)
@@ -60,7 +60,7 @@ func (s *Store) Send(ctx context.Context, t event.Target, m event.Message) (err 
 		return errs.Newf(errs.Invalid, "%q can't be an object's key", key)
 	}
 	size, kind := int64(len(m.Body)), "application/json"
-	refused := s.cwd.do(ctx, func() {
+	refused := s.cwd.do(func() {
 		_, err = s.backend.PutObject(s.background(ctx), s3response.PutObjectInput{
 			Bucket: &t.Name, Key: &key, Body: bytes.NewReader(m.Body), ContentLength: &size, ContentType: &kind,
 		})

@@ -175,10 +175,14 @@ func (b *recorder) DeleteBucket(ctx context.Context, name string) error {
 // keep has a change on disk and recorded when it returns nil. Both are done at the
 // same time: the change can be seen already, and is answered after both.
 func (b *recorder) keep(ctx context.Context, c bucket.Change) error {
-	synced := make(chan error, 1)
-	go func() { synced <- b.store.syncObject(c.Bucket, c.Key) }()
-	err := b.record(ctx, c)
-	if serr := <-synced; serr != nil {
+	var err, serr error
+	b.store.cwd.outside(func() {
+		synced := make(chan error, 1)
+		go func() { synced <- b.store.syncObject(c.Bucket, c.Key) }()
+		err = b.record(ctx, c)
+		serr = <-synced
+	})
+	if serr != nil {
 		return b.fail(serr)
 	}
 	if r, ok := ctx.(*fasthttp.RequestCtx); ok && err == nil {

@@ -12,21 +12,18 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"log"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
-	"time"
+	"sync"
 
+	"github.com/valyala/fasthttp"
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
-	"github.com/versity/versitygw/s3api"
-	"github.com/versity/versitygw/s3api/middlewares"
 	"github.com/versity/versitygw/s3api/utils"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
@@ -36,11 +33,10 @@ import (
 
 // Limits of the store.
 const (
-	maxRequests = 512 // under way at a time; each holds a thread
+	maxRequests = 512 // under way at a time; each may hold a thread
 	ioBuffer    = 128 << 10
 	maxParts    = 10_000
 	maxCopy     = 5 << 30 // bytes of an object that is copied by one request
-	startLimit  = 10 * time.Second
 )
 
 // Changes is told of the changes of objects, and keeps what it was told before
@@ -69,59 +65,49 @@ type Config struct {
 // safe for concurrent use.
 type Store struct {
 	cfg     Config
-	dir     *os.File // cfg.Dir
 	cwd     *workdir
 	backend *recorder
 	account auth.Account
-	server  *s3api.S3ApiServer
-	served  chan error // what serving returned
-	socket  string
-	proxy   http.Handler
-	conns   *http.Transport
+	gateway fasthttp.RequestHandler
+	quiet   *log.Logger // of the gateway
+	buffers *sync.Pool
 }
 
-// Open opens the store and starts to serve it on a socket in its directory that
-// only this user can reach; ServeHTTP leads there.
-func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
-	s := &Store{
-		cfg: cfg, cwd: newWorkdir(filepath.Join(cfg.Dir, "buckets"), maxRequests),
-		served: make(chan error, 1),
-	}
-	for _, dir := range []string{s.cwd.dir, s.versions()} {
+// Open opens the store; its Front serves it.
+func Open(cfg Config) (_ *Store, err error) {
+	s := &Store{cfg: cfg, buffers: newBuffers()}
+	buckets := filepath.Join(cfg.Dir, "buckets")
+	for _, dir := range []string{buckets, s.versions()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make the object store: %w", err)
 		}
 	}
-	if s.dir, err = os.Open(cfg.Dir); err != nil {
-		return nil, fmt.Errorf("open the object store: %w", err)
+	if s.cwd, err = openWorkdir(buckets); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			s.dir.Close()
+			s.cwd.close()
 		}
 	}()
-	files, err := s.openFiles(ctx)
+	files, err := s.openFiles()
 	if err != nil {
 		return nil, err
 	}
 	identity := newIdentity(cfg.Credentials, cfg.Account)
 	s.account = identity.account
 	s.backend = &recorder{Backend: files, files: files, store: s, changes: cfg.Changes, log: cfg.Log, seed: maphash.MakeSeed()}
-	if err := s.serve(ctx, identity); err != nil {
-		return nil, err
-	}
-	s.openProxy()
-	return s, nil
+	return s, s.openGateway(identity)
 }
 
 func (s *Store) versions() string { return filepath.Join(s.cfg.Dir, "versions") }
 
 // openFiles opens the backend that keeps objects in files.
-func (s *Store) openFiles(ctx context.Context) (files *posix.Posix, err error) {
+func (s *Store) openFiles() (files *posix.Posix, err error) {
 	opts := posix.PosixOpts{Concurrency: maxRequests, IOBufferSize: ioBuffer, ForceNoObjLockFile: true, CopyObjectThreshold: maxCopy}
 	opts.SetNewDirPerm(0o700)
 	opts.SetNewFilePerm(0o600)
-	refused := s.cwd.do(ctx, func() { // it moves the working directory
+	refused := s.cwd.do(func() { // it moves the working directory
 		if err = (meta.XattrMeta{}).Test("."); err == nil {
 			files, err = posix.New(".", meta.XattrMeta{}, opts)
 		}
@@ -138,44 +124,11 @@ func (s *Store) openFiles(ctx context.Context) (files *posix.Posix, err error) {
 	return files, nil
 }
 
-// serve starts the gateway and returns when it can be reached.
-func (s *Store) serve(ctx context.Context, identity identity) (err error) {
-	utils.SetBucketNameValidationStrict(true)
-	ready := make(chan struct{})
-	// Nobody is the gateway's root: its account is the node's.
-	nobody := middlewares.RootUserConfig{Access: rootAccess, Secret: randomSecret()}
-	s.server, err = s3api.New(s.backend, nobody, s.cfg.Region, identity, nil, nil, nil, nil,
-		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithMpMaxParts(maxParts),
-		s3api.WithConcurrencyLimiter(2*maxRequests, maxRequests), s3api.WithSocketPerm(0o600),
-		s3api.WithMiddleware("/", s.within), s3api.WithOnListen(func() { close(ready) }))
-	if err != nil {
-		return fmt.Errorf("make the S3 gateway: %w", err)
-	}
-	// A socket's path may have 107 bytes; that of the data directory has any number.
-	s.socket = "/proc/self/fd/" + strconv.Itoa(int(s.dir.Fd())) + "/s3.sock"
-	if err := os.Remove(s.socket); err != nil && !errors.Is(err, os.ErrNotExist) { // a dead node's
-		return fmt.Errorf("make the S3 gateway: %w", err)
-	}
-	go func() { s.served <- s.server.ServeMultiPort([]string{s.socket}) }()
-	select {
-	case <-ready:
-		return nil
-	case err := <-s.served:
-		return fmt.Errorf("start the S3 gateway: %w", err)
-	case <-time.After(startLimit):
-		return errors.New("start the S3 gateway: it is not ready")
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// Close ends the service. Requests under way have ended before.
+// Close lets go of the files. Requests under way have ended before.
 func (s *Store) Close() error {
-	s.conns.CloseIdleConnections()
-	err := s.server.ShutDown()
-	<-s.served // which says that its listener was closed
 	s.backend.Shutdown()
-	return errors.Join(err, s.dir.Close())
+	s.cwd.close()
+	return nil
 }
 
 // Exists reports whether there is such a bucket.
@@ -185,11 +138,6 @@ func (s *Store) Exists(name string) bool {
 	}
 	info, err := os.Stat(filepath.Join(s.cwd.dir, name))
 	return err == nil && info.IsDir()
-}
-
-func (s *Store) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", s.socket)
 }
 
 // background is the context of the store's own requests to the backend.
