@@ -133,6 +133,7 @@ func newConf(cfg Config) (*config.Config, error) {
 		"--host-settings=ignore",
 		"--allow-suid=false",
 		"--net-raw=false",
+		"--in-sandbox-cgroup=v2",
 		"--control-rpc-stop-timeout=0s", // an idle control connection is no reason to stay
 		// A blank sandbox is booted before it is known what it will run; that a
 		// snapshot fits a Spec is checked by who keeps snapshots.

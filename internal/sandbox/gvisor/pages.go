@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/hostarch"
@@ -26,6 +27,10 @@ import (
 // page is a page fault, which takes several times longer than the copy of the
 // page. Ours copies from file to file, one piece after the other, in no thread
 // of its own.
+//
+// A Sentry runs on as many CPUs as the code inside sees, which mostly is one. There
+// the reader and the making of the kernel would wait for each other's turns, of up
+// to 10 ms each: so there are two until the last page is there.
 
 // layout tells how long a snapshot's sections are, in bytes and in the file's order.
 type layout struct{ Pages, Kernel, Metadata int64 }
@@ -100,7 +105,21 @@ type pages struct {
 func (p *pages) loadInto(l *boot.Loader) {
 	metadata := bufio.NewReader(io.NewSectionReader(p.file, p.layout.Pages+p.layout.Kernel, p.layout.Metadata))
 	memory, loader := memoryOf(l)
-	*loader = kernel.NewAsyncMFLoader(io.NopCloser(metadata), newPagesReader(p.file, p.layout.Pages), memory, nil)
+	reader := newPagesReader(p.file, p.layout.Pages)
+	reader.Closer = lentCPU{p.file, runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2))}
+	*loader = kernel.NewAsyncMFLoader(io.NopCloser(metadata), reader, memory, nil)
+}
+
+// lentCPU is the file of a snapshot, and closed with it ends the loan.
+type lentCPU struct {
+	io.Closer
+	own int
+}
+
+// Close implements io.Closer.
+func (l lentCPU) Close() error {
+	runtime.GOMAXPROCS(l.own)
+	return l.Closer.Close()
 }
 
 // memoryOf returns the memory that a restore has made, which is to be filled,

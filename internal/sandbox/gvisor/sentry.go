@@ -169,6 +169,7 @@ func (b *bootCommand) load(id string, conf *config.Config) (*boot.Loader, error)
 		return nil, err
 	}
 	sandboxsetup.UmountProcFile(umount)
+	addSlimming(l)
 	l.PreSeccompCallback = func() {
 		if p := b.pages.Swap(nil); p != nil {
 			p.loadInto(l)

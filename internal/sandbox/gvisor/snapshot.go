@@ -9,9 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
-	"time"
 
-	"github.com/google/uuid"
 	"gvisor.dev/gvisor/pkg/cpuid"
 	sentryctl "gvisor.dev/gvisor/pkg/sentry/control"
 	"gvisor.dev/gvisor/pkg/state/statefile"
@@ -19,7 +17,6 @@ import (
 	"gvisor.dev/gvisor/runsc/boot"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
-	"github.com/mayfly-dev/mayfly/internal/image/erofs"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 )
 
@@ -53,7 +50,7 @@ func buildOf(flags []string) func() string {
 
 // snapshotFormat changes when snapshots of an earlier one can't be used, though
 // it is the same gVisor: with the order of a sandbox's images, for one.
-const snapshotFormat = 2
+const snapshotFormat = 3
 
 // Shape implements sandbox.Snapshotter. Images, memory and processes are no
 // part of it: see filling.
@@ -100,15 +97,11 @@ func (s *Sandbox) restore(ctx context.Context, spec sandbox.Spec, state *os.File
 	if err != nil {
 		return err
 	}
-	var files []*os.File
-	for _, path := range img.paths() {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		files = append(files, f)
+	files, err := img.open()
+	if err != nil {
+		return err
 	}
+	defer closeAll(files)
 	if len(files) != len(s.slots) {
 		return errs.Newf(errs.Unsupported, "the root image %s has no place for the node's files", img.root)
 	}
@@ -136,33 +129,12 @@ func (s *Sandbox) restore(ctx context.Context, spec sandbox.Spec, state *os.File
 		return err
 	}
 	s.control.close() // the Sentry makes its control server anew, and drops connections
-	return s.renewBootID(ctx)
-}
-
-// bootIDPath names the one of the kernel's random values that gVisor keeps in a
-// file, and so in a snapshot.
-const bootIDPath = "/proc/sys/kernel/random/boot_id"
-
-// renewBootID mounts a value of this sandbox's own over the snapshot's.
-func (s *Sandbox) renewBootID(ctx context.Context) error {
-	f, err := memfd("boot-id", nil)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := erofs.WriteFile(f, 0o444, time.Now(), []byte(uuid.NewString()+"\n")); err != nil {
-		return fmt.Errorf("make boot id: %w", err)
-	}
-	args := boot.MountArgs{
-		ContainerID: s.spec.ID, Source: "boot_id", Destination: bootIDPath, FsType: "erofs",
-		FilePayload: urpc.FilePayload{Files: []*os.File{f}},
-	}
-	return s.control.call(ctx, boot.ContMgrMount, &args, nil)
+	return nil
 }
 
 // Save implements sandbox.Saver.
 func (s *Sandbox) Save(ctx context.Context, state *os.File) error {
-	if s.slots == nil || len(s.slots) != len(blankImages.paths()) {
+	if s.slots == nil || len(s.slots) != blankImages.count() {
 		return errs.Newf(errs.Unsupported, "the root image of sandbox %s has no place for the node's files", s.spec.ID)
 	}
 	kernel, err := memfd("kernel", nil)
@@ -180,6 +152,9 @@ func (s *Sandbox) Save(ctx context.Context, state *os.File) error {
 		AppMFExcludeCommittedZeroPages: true,
 		HavePagesFile:                  true,
 		FilePayload:                    urpc.FilePayload{Files: []*os.File{kernel, metadata, state}},
+	}
+	if err := s.control.call(ctx, slimDown, &struct{}{}, nil); err != nil {
+		return fmt.Errorf("save sandbox: %w", err)
 	}
 	if err := s.control.call(ctx, boot.ContMgrCheckpoint, &opts, nil); err != nil {
 		return fmt.Errorf("save sandbox: %w", err)

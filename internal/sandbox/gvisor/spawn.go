@@ -228,9 +228,11 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 		d.add("stdio-fds", pipeFrom(&s.stderr)),
 	)
 	link := d.files[len(d.files)-3:]
-	for _, path := range img.paths() {
+	opened, oerr := img.open()
+	err = errors.Join(err, oerr)
+	for _, f := range opened {
 		s.slots = append(s.slots, len(d.files))
-		args = append(args, d.add("io-fds", give(os.Open(path))))
+		args = append(args, d.add("io-fds", give(f, nil)))
 	}
 	if img == blankImages {
 		theirs, ferr := s.makeFill()

@@ -1,11 +1,16 @@
 package gvisor
 
 import (
+	"fmt"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/google/uuid"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/mayfly-dev/mayfly/internal/image/erofs"
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 )
 
@@ -46,11 +51,56 @@ func (i images) paths() []string {
 	return p
 }
 
+// count is how many images there are, with that of the boot id.
+func (i images) count() int { return len(i.paths()) + 1 }
+
+// open opens the images, with a new one of a boot id at last.
+func (i images) open() (files []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(files)
+		}
+	}()
+	for _, path := range i.paths() {
+		f, err := os.Open(path)
+		if err != nil {
+			return files, err
+		}
+		files = append(files, f)
+	}
+	f, err := newBootID()
+	return append(files, f), err
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close() // of a nil one, too
+	}
+}
+
+// bootIDPath names the one of the kernel's random values that gVisor keeps in a
+// file, and so in a snapshot. An image with a value of the sandbox's own takes its
+// place. All such images look the same to gVisor, or it would not have another in
+// a copy than in the snapshot.
+const bootIDPath = "/proc/sys/kernel/random/boot_id"
+
+func newBootID() (*os.File, error) {
+	f, err := memfd("boot-id", nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := erofs.WriteFile(f, 0o444, time.Unix(0, 0), []byte(uuid.NewString()+"\n")); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("make boot id: %w", err)
+	}
+	return f, nil
+}
+
 // mountConfs is the value of boot's --gofer-mount-confs, in the order of the
 // mounts: each image is an EROFS without anything on top, and /tmp is nothing
 // with a tmpfs on top whose pages are in a host's file, see tmpFile.
 func (i images) mountConfs() string {
-	return strings.Repeat("erofs:none,", len(i.paths())) + "none:anon"
+	return strings.Repeat("erofs:none,", i.count()) + "none:anon"
 }
 
 // ociSpec words a sandbox in OCI's terms, which gVisor boots from.
@@ -92,6 +142,7 @@ func ociSpec(spec sandbox.Spec, img images, netns string) *specs.Spec {
 	if img.node != "" {
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: nodeDir, Type: "erofs", Source: img.node, Options: readOnly})
 	}
+	s.Mounts = append(s.Mounts, specs.Mount{Destination: bootIDPath, Type: "erofs", Source: "boot_id", Options: readOnly})
 	// To gVisor only a bind mount can have a file for its pages; it then makes a
 	// tmpfs of it. The source is not looked at.
 	s.Mounts = append(s.Mounts, specs.Mount{Destination: tmpDir, Type: "bind", Source: tmpDir,
