@@ -110,6 +110,9 @@ func (n *node) rss() (int64, error) {
 	return 0, errors.New("no VmRSS in the node's status")
 }
 
+// callTimeout is the time limit of every function, long enough for none to reach it.
+const callTimeout = 15 * time.Minute
+
 func (n *node) create(ctx context.Context, s subject) error {
 	if s.memory == 0 {
 		s.memory = 128
@@ -122,7 +125,7 @@ func (n *node) create(ctx context.Context, s subject) error {
 		SnapStart:    &types.SnapStart{ApplyOn: start},
 		FunctionName: &s.name, Runtime: types.Runtime(s.runtime), Handler: &s.handler,
 		Role: aws.String("arn:aws:iam::000000000000:role/bench"), Code: &types.FunctionCode{ZipFile: s.zip},
-		MemorySize: &s.memory, Timeout: aws.Int32(30), Environment: &types.Environment{Variables: s.env},
+		MemorySize: &s.memory, Timeout: aws.Int32(int32(callTimeout.Seconds())), Environment: &types.Environment{Variables: s.env},
 	})
 	if err != nil {
 		return err

@@ -235,10 +235,12 @@ func plainColdStart(ctx context.Context, s subject) (time.Duration, error) {
 }
 
 // client keeps a connection for each caller.
-func client() *http.Client {
+func client() *http.Client { return clientBy(net.Dialer{Timeout: 5 * time.Second}) }
+
+func clientBy(d net.Dialer) *http.Client {
 	return &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 256,
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		DialContext:         d.DialContext,
 	}}
 }
 

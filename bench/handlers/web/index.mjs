@@ -25,6 +25,10 @@ const serve = (port, host) => {
       res.end(' last');
       return;
     }
+    if (url.pathname === '/address') { // where the caller reaches it
+      res.end(`${req.socket.localAddress.replace('::ffff:', '')}:${req.socket.localPort}`);
+      return;
+    }
     let body = '';
     for await (const part of req) body += part;
     res.setHeader('Content-Type', 'application/json');

@@ -70,6 +70,9 @@ func serve(addr string) error {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(b)
 	})
+	http.HandleFunc("/address", func(w http.ResponseWriter, r *http.Request) { // where the caller reaches it
+		fmt.Fprint(w, r.Context().Value(http.LocalAddrContextKey))
+	})
 	http.HandleFunc(streamPath, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "first")
 		http.NewResponseController(w).Flush()
