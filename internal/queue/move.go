@@ -278,8 +278,8 @@ func (q *Queues) endMove(m *Move) {
 	}
 	ms, err := q.Moves(m.From)
 	old := ms[min(len(ms), maxMoves):]
-	if err != nil { // the queue is gone
-		old = []Move{*m}
+	if err != nil || !slices.ContainsFunc(ms, func(o Move) bool { return o.ID == m.ID }) { // the queue is gone
+		old = append(old, *m)
 	}
 	for _, old := range old {
 		q.moving.mu.Lock()

@@ -438,6 +438,30 @@ func TestCancelledMoveDoesNotGoOnAfterARestart(t *testing.T) {
 	}
 }
 
+func TestMoveDoesNotGoOnWithALaterQueueOfTheSameName(t *testing.T) {
+	q := open(t)
+	q.create("dead", nil)
+	q.create("q", func(c *Config) { c.Dead = &DeadLetter{Queue: "dead", Receives: 1} })
+	q.put("dead", bodies("a", "b", "c", "d")...)
+	m, err := q.StartMove(t.Context(), "dead", "q", 1) // one a second: it is under way for long enough
+	ok(t, err)
+	ok(t, q.Remove(t.Context(), "dead"))
+	q.create("dead", nil)
+	q.put("dead", bodies("later")...)
+	known := func() bool {
+		q.moving.mu.Lock()
+		defer q.moving.mu.Unlock()
+		return q.moving.all[m.ID] != nil
+	}
+	for end := time.Now().Add(30 * time.Second); known() && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if known() {
+		t.Fatal("the move goes on")
+	}
+	want(t, "the later queue", texts(q.take("dead", 10)), "later")
+}
+
 func TestReceiverMayHideMessagesForLongerThanItLetsOn(t *testing.T) {
 	q := open(t)
 	q.create("q", func(c *Config) { c.Visibility = 0 })
