@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,6 +21,7 @@ type recordOptions struct {
 	failed, all, off bool
 	sample           string
 	redact           []string
+	bare             bool
 }
 
 func (c *cli) recordCommand() *cobra.Command {
@@ -31,7 +33,8 @@ func (c *cli) recordCommand() *cobra.Command {
 mayfly replay can run them again. Without a flag, show what is kept.
 
 Kept events stay on the node for 14 days. --redact hides what must not be written:
-a name hides members of that name at any depth, a path such as user.card.number one.`,
+a name hides members of that name at any depth, a path such as user.card.number one.
+The rules stay when what is kept is changed, until --redact names others.`,
 		Example: `  mayfly record orders --failed --redact password --redact user.card.number
   mayfly record orders --sample 5%
   mayfly record orders
@@ -46,7 +49,9 @@ a name hides members of that name at any depth, a path such as user.card.number 
 	f.StringVar(&o.sample, "sample", "", "keep a share of all calls, such as 5%")
 	f.BoolVar(&o.off, "off", false, "keep nothing more")
 	f.StringArrayVar(&o.redact, "redact", nil, "a name or path to hide; can be given again")
+	f.BoolVar(&o.bare, "no-redact", false, "hide nothing any more")
 	cmd.MarkFlagsMutuallyExclusive("failed", "all", "sample", "off")
+	cmd.MarkFlagsMutuallyExclusive("redact", "no-redact", "off")
 	return cmd
 }
 
@@ -64,8 +69,8 @@ func (o recordOptions) settings() (*replay.Settings, error) {
 			return nil, usageError{fmt.Errorf("--sample %q is not a share such as 5%%", o.sample)}
 		}
 		s.Mode, s.Rate = replay.Sampled, share/100
-	case len(o.redact) > 0:
-		return nil, usageError{errors.New("--redact goes with --failed, --all or --sample")}
+	case len(o.redact) > 0 || o.bare:
+		return nil, usageError{errors.New("--redact and --no-redact go with --failed, --all or --sample")}
 	default:
 		return nil, nil
 	}
@@ -90,6 +95,13 @@ func (c *cli) record(cmd *cobra.Command, name string, o recordOptions) error {
 		fmt.Fprintf(c.err, "Calls of %s are not recorded any more.\n", name)
 		return nil
 	case set != nil:
+		if len(o.redact) == 0 && !o.bare { // what was hidden stays hidden
+			var was replay.Settings
+			if _, err := cl.recording(cmd.Context(), name, &was); err != nil {
+				return err
+			}
+			set.Redact = was.Redact
+		}
 		if err := cl.api.Admin(cmd.Context(), http.MethodPut, path, nil, set, set); err != nil {
 			return err
 		}
@@ -108,13 +120,21 @@ func describeRecording(name string, s *replay.Settings) string {
 	return text
 }
 
+// recording reads which of a function's calls are kept; false if none are.
+func (cl *client) recording(ctx context.Context, name string, set *replay.Settings) (bool, error) {
+	err := cl.api.Admin(ctx, http.MethodGet, "recording/"+url.PathEscape(name), nil, nil, set)
+	var p *api.Problem
+	if errors.As(err, &p) && p.Status == http.StatusNotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // listRecordings shows a function's settings and what was kept.
 func (c *cli) listRecordings(cmd *cobra.Command, cl *client, name string) error {
 	var set replay.Settings
-	err := cl.api.Admin(cmd.Context(), http.MethodGet, "recording/"+url.PathEscape(name), nil, nil, &set)
-	var p *api.Problem
-	recording := err == nil
-	if err != nil && (!errors.As(err, &p) || p.Status != http.StatusNotFound) {
+	recording, err := cl.recording(cmd.Context(), name, &set)
+	if err != nil {
 		return err
 	}
 	var kept struct {
