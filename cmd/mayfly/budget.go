@@ -173,21 +173,27 @@ func (c *cli) budgetLs() *cobra.Command {
 
 func (c *cli) budgetRm() *cobra.Command {
 	return &cobra.Command{
-		Use:   "rm NAME",
-		Short: "Remove a budget",
-		Args:  cobra.ExactArgs(1),
+		Use:   "rm NAME...",
+		Short: "Remove budgets",
+		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cl, err := c.client()
 			if err != nil {
 				return err
 			}
-			if err := cl.api.Admin(cmd.Context(), http.MethodDelete, "budgets/"+url.PathEscape(args[0]), nil, nil, nil); isCode(err, "NotFound") {
-				return fmt.Errorf("there is no budget %s; `mayfly budget ls` lists them", args[0])
-			} else if err != nil {
-				return err
+			var all error
+			for _, name := range args {
+				err := cl.api.Admin(cmd.Context(), http.MethodDelete, "budgets/"+url.PathEscape(name), nil, nil, nil)
+				if isCode(err, "NotFound") {
+					err = fmt.Errorf("there is no budget %s; `mayfly budget ls` lists them", name)
+				}
+				if err != nil {
+					all = errors.Join(all, err)
+					continue
+				}
+				fmt.Fprintln(c.err, "removed", name)
 			}
-			fmt.Fprintln(c.err, "removed", args[0])
-			return nil
+			return all
 		},
 	}
 }

@@ -66,7 +66,7 @@ type Status struct {
 func (b *Budget) Action() string {
 	var parts []string
 	if b.Notify != (event.Target{}) {
-		parts = append(parts, "notify "+b.Notify.String())
+		parts = append(parts, "notify "+notified(b.Notify))
 	}
 	if b.Throttle {
 		parts = append(parts, "throttle")
@@ -75,6 +75,14 @@ func (b *Budget) Action() string {
 		return "warn in the node's log"
 	}
 	return strings.Join(parts, ", ")
+}
+
+// notified names in words who is told.
+func notified(t event.Target) string {
+	if t.Kind == event.API { // a webhook: its URL
+		return t.Name
+	}
+	return t.String()
 }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -91,8 +99,18 @@ func (b *Budget) check() error {
 		return errs.Newf(errs.Invalid, "the alias %s needs its function", b.Scope.Alias)
 	case b.Scope.Value != "" && b.Scope.Tag == "":
 		return errs.Newf(errs.Invalid, "the tag's value %q needs its key", b.Scope.Value)
+	case b.silenced():
+		return errs.Newf(errs.Invalid, "function %s could not be told: this budget would throttle it; notify another one, or a queue", b.Notify.Name)
 	}
 	return nil
+}
+
+// silenced reports whether the budget would throttle the function that it tells.
+// Which functions have a tag is not known here.
+func (b *Budget) silenced() bool {
+	s := b.Scope
+	return b.Throttle && b.Notify.Kind == event.Function && s.Tag == "" && (s.Function == "" || s.Function == b.Notify.Name) &&
+		(s.Alias == "" || s.Alias == b.Notify.Qualifier)
 }
 
 // ParseTarget reads who is told: function:NAME, function:NAME:ALIAS, queue:NAME,

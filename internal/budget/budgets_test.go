@@ -248,6 +248,8 @@ func TestWhatIsNoBudgetIsRefused(t *testing.T) {
 		"period": {Name: "a", Limit: 1, Period: "week"},
 		"alias":  {Name: "a", Limit: 1, Period: Day, Scope: meter.Scope{Alias: "live"}},
 		"value":  {Name: "a", Limit: 1, Period: Day, Scope: meter.Scope{Value: "v"}},
+		"tells whom it throttles": {Name: "a", Limit: 1, Period: Day, Scope: meter.Scope{Function: "f"}, Throttle: true,
+			Notify: event.Target{Kind: event.Function, Name: "f"}},
 	} {
 		if err := b.Set(t.Context(), w); !errs.Is(err, errs.Invalid) {
 			t.Errorf("%s: %v, want invalid", name, err)
