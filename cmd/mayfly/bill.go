@@ -123,11 +123,19 @@ func (c *cli) printBill(b bill) {
 		fmt.Fprintln(c.err, "Nothing was used.")
 		return
 	}
+	storage, kept := b.Total.StorageCost != 0, b.Total.KeptCost != 0
 	row := func(u meter.Usage, style lipgloss.Style) []string {
 		cells := []string{
 			u.Key, fmt.Sprint(u.Requests), fmt.Sprint(u.Errors), fmt.Sprint(u.ColdStarts),
-			u.Billed.String(), u.GBSeconds, "$" + u.RequestCost.String(), "$" + u.DurationCost.String(), "$" + u.Cost.String(),
+			u.Billed.String(), u.GBSeconds, "$" + u.RequestCost.String(), "$" + u.DurationCost.String(),
 		}
+		if storage {
+			cells = append(cells, "$"+u.StorageCost.String())
+		}
+		if kept {
+			cells = append(cells, "$"+u.KeptCost.String())
+		}
+		cells = append(cells, "$"+u.Cost.String())
 		for i := range cells {
 			cells[i] = style.Render(cells[i])
 		}
@@ -146,9 +154,16 @@ func (c *cli) printBill(b bill) {
 	if b.By == meter.ByHour || b.By == meter.ByDay || b.By == meter.ByMonth {
 		title += " (UTC)"
 	}
-	lipgloss.Fprintln(c.out, grid([]column{
-		left(title), right("REQUESTS"), right("ERRORS"), right("COLD"), right("BILLED"), right("GB-SECONDS"), right("REQUESTS $"), right("DURATION $"), right("TOTAL $"),
-	}, rows, false))
+	columns := []column{
+		left(title), right("REQUESTS"), right("ERRORS"), right("COLD"), right("BILLED"), right("GB-SECONDS"), right("REQUESTS $"), right("DURATION $"),
+	}
+	if storage {
+		columns = append(columns, right("STORAGE $"))
+	}
+	if kept {
+		columns = append(columns, right("PROVISIONED $"))
+	}
+	lipgloss.Fprintln(c.out, grid(append(columns, right("TOTAL $")), rows, false))
 	for _, line := range []string{
 		fmt.Sprintf("Prices: %s, %s: $%s per million requests, $%s per GB-second.", b.Prices.Name, b.Prices.AsOf, b.Prices.MillionCalls, b.Prices.GBSecond),
 		fmt.Sprintf("The same at the list prices of %s: $%s. On servers that are always on: $%s.", b.ListName, b.ListCost, b.AlwaysOn),
