@@ -108,7 +108,7 @@ type place struct {
 
 // frames match what stack traces of the languages say of files in the package.
 var frames = []*regexp.Regexp{
-	regexp.MustCompile(`File "/var/task/([^"]+)", line (\d+)`),
+	regexp.MustCompile(`File "/var/task/([^"]+)",? [Ll]ine (\d+)`),
 	regexp.MustCompile(`/var/task/([^\s:()"']+):(\d+)`),
 }
 

@@ -45,8 +45,7 @@ func (p *project) localGo(ctx context.Context, scratch string, rec replay.Record
 	}
 	s := &oneCall{rec: rec, answer: filepath.Join(scratch, "answer.json"), done: cancel}
 	server := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
-	go server.Serve(l) // ends with Close
-	context.AfterFunc(ctx, func() { server.Close() })
+	go server.Serve(l) // until the program ends: a runtime that is cut off would complain
 	if debug {
 		cmd = exec.CommandContext(ctx, "dlv", "exec", "--headless", "--listen="+debugGo, "--api-version=2", binary)
 		wait = "Waiting for a debugger at " + debugGo + " (VS Code: Go, \"Connect to server\")."

@@ -39,13 +39,13 @@ type project struct {
 func readProject(dir string) (*project, error) {
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usageError{fmt.Errorf("there is no directory %s: deploy takes the directory that holds the code", dir)}
+		return nil, usageError{fmt.Errorf("there is no directory %s: name the one that holds the code", dir)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("deploy: %w", err)
 	}
 	if !info.IsDir() {
-		return nil, usageError{fmt.Errorf("%s is not a directory: deploy takes the directory that holds the code", dir)}
+		return nil, usageError{fmt.Errorf("%s is not a directory: name the one that holds the code", dir)}
 	}
 	p := &project{dir: dir}
 	path := filepath.Join(dir, projectFile)

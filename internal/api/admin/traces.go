@@ -56,6 +56,9 @@ func (d *door) trace(w http.ResponseWriter, r *http.Request) error {
 	if err := d.Meter.Flush(r.Context()); err != nil {
 		return err
 	}
+	if c := trace.Parse("Root=" + id); c.Trace != "" { // as X-Amzn-Trace-Id has it
+		id = c.Trace
+	}
 	if spans := d.Spans.Trace(strings.ToLower(id)); len(spans) > 0 {
 		return write(w, Trace{Trace: id, Spans: spans, Records: []meter.Record{}})
 	}

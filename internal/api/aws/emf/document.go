@@ -64,6 +64,9 @@ func open(line string) (root map[string]json.RawMessage, directives []directive,
 		return nil, nil, errNone
 	}
 	if err := json.Unmarshal(root["_aws"], &meta); err != nil {
+		if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return nil, nil, fmt.Errorf("_aws is not as specified: %s can't be a %s", strings.TrimPrefix(t.Field, "."), t.Value)
+		}
 		return nil, nil, fmt.Errorf("_aws is not as specified: %w", err)
 	}
 	if meta.CloudWatchMetrics == nil {

@@ -41,7 +41,7 @@ func TestDocumentsGiveSamples(t *testing.T) {
 		"too many values":           {document(shop, `"Service":"pay","time":[`+strings.Repeat("1,", 100)+`1]`), "", "at most 100"},
 		"too many dimensions":       {document(`{"Namespace":"N","Dimensions":[["a"`+strings.Repeat(`,"a"`, 30)+`]],"Metrics":[{"Name":"m"}]}`, `"a":"1","m":7`), "", "limit of 30"},
 		"a long name":               {document(`{"Namespace":"N","Metrics":[{"Name":"`+strings.Repeat("m", 256)+`"}]}`, `"m":7`), "", "255"},
-		"metadata of another shape": {`{"_aws":{"CloudWatchMetrics":"x"}}`, "", "_aws"},
+		"metadata of another shape": {`{"_aws":{"CloudWatchMetrics":"x"}}`, "", "CloudWatchMetrics can't be a string"},
 		"cut off":                   {document(shop, `"Service":"pay","time":1`)[:80], "", "JSON"},
 		"plain JSON":                {`{"level":"INFO","time":1}`, "", errNone.Error()},
 		"plain text":                {`time is 1`, "", errNone.Error()},

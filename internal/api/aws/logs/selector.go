@@ -33,6 +33,9 @@ func parseSelector(s string) (*node, error) {
 type selectorParser struct{ s string }
 
 func (p *selectorParser) bad() error {
+	if strings.TrimSpace(p.s) == "" {
+		return invalid("Invalid filter pattern: it ends too early")
+	}
 	return invalid("Invalid filter pattern: it can't be read at %q", strings.TrimSpace(p.s))
 }
 
