@@ -78,6 +78,7 @@ type record struct {
 	Age       time.Duration `json:"age"`
 	Instance  string        `json:"inst"`
 	Trace     string        `json:"trace"`
+	Span      string        `json:"span"`
 	Cost      string        `json:"cost"`
 	Phases    struct {
 		Queue   time.Duration `json:"queue"`

@@ -68,10 +68,23 @@ func (k *call) showNew(v newFunctionView) error {
 			v.Choices = append(v.Choices, choice{r.Name, s.Code})
 		}
 	}
+	newestFirst(v.Choices)
 	if v.Code == "" && len(v.Choices) > 0 {
 		v.Code = v.Choices[0].Code
 	}
 	return k.show("function-new", "New function", v)
+}
+
+// newestFirst turns the order within each family of runtimes, whose oldest the
+// node names first.
+func newestFirst(choices []choice) {
+	family := func(c choice) string { return strings.TrimRight(c.Runtime, "0123456789.x") }
+	first := map[string]int{}
+	for i := len(choices) - 1; i >= 0; i-- {
+		first[family(choices[i])] = i
+	}
+	slices.Reverse(choices)
+	slices.SortStableFunc(choices, func(a, b choice) int { return first[family(a)] - first[family(b)] })
 }
 
 // createFunction makes a function of the code in the form or of an uploaded zip

@@ -1,8 +1,11 @@
 package console
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -167,6 +170,19 @@ type functionNow struct {
 	Day       usage
 	Instances []instance
 	Latest    []record
+}
+
+// States says in words how many instances are in each state.
+func (n functionNow) States() string {
+	counts := map[string]int{}
+	for _, i := range n.Instances {
+		counts[i.State]++
+	}
+	var parts []string
+	for _, state := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[state], state))
+	}
+	return strings.Join(parts, ", ")
 }
 
 type functionOverview struct {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/mayfly-dev/mayfly/internal/client"
 	"github.com/mayfly-dev/mayfly/internal/errs"
+	"github.com/mayfly-dev/mayfly/internal/trace"
 )
 
 func (c *Console) invocationRoutes() map[string]action {
@@ -134,12 +136,17 @@ func waterfall(r record) []bar {
 	var bars []bar
 	for _, p := range phases {
 		if p.took > 0 {
-			share := func(d time.Duration) string { return fmt.Sprintf("%.2f%%", 100*float64(d)/float64(max(total, 1))) }
-			bars = append(bars, bar{p.name, p.class, p.took, share(at), share(max(p.took, total/400))})
+			bars = append(bars, place(p.name, p.class, p.took, at, total))
 		}
 		at += p.took
 	}
 	return bars
+}
+
+// place says where a bar is in a waterfall that is total long.
+func place(name, class string, took, at, total time.Duration) bar {
+	share := func(d time.Duration) string { return fmt.Sprintf("%.2f%%", 100*float64(d)/float64(max(total, 1))) }
+	return bar{name, class, took, share(at), share(max(took, total/400))}
 }
 
 // attempt is one run of an invocation.
@@ -160,6 +167,53 @@ type invocation struct {
 	Attempts  []attempt
 	Lines     []logLine
 	Recording *recording
+	Trace     []span // of what the call was part of, if that is more than itself
+}
+
+// span is one of a trace in its waterfall.
+type span struct {
+	bar
+	Indent string
+	Link   string // the request id of another call
+	Error  string
+}
+
+// traced lays out the trace that a call was part of: what called it and what came
+// of it. It is nil if there is nothing else, or nothing is known of it any more.
+func (k *call) traced(id string, own []record) ([]span, error) {
+	var answer struct{ Spans []trace.Span }
+	err := k.api.Admin(k.ctx(), http.MethodGet, "traces/"+url.PathEscape(id), nil, nil, &answer)
+	if isNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ownSpans := map[string]bool{}
+	for _, r := range own {
+		ownSpans[r.Span] = true
+	}
+	var list []span
+	more := false
+	bars, total := trace.Waterfall(answer.Spans)
+	for _, b := range bars {
+		more = more || !ownSpans[b.ID] && !ownSpans[b.Parent]
+		s := span{bar: place(b.Name, cmp.Or(spanClass[b.Name], "span"), b.Duration, b.At, total), Error: b.Error}
+		s.Indent = strings.Repeat("\u2003", min(b.Depth, 12))
+		if request := b.Attributes["faas.invocation_id"]; request != id {
+			s.Link = request
+		}
+		list = append(list, s)
+	}
+	if !more {
+		return nil, nil
+	}
+	return list, nil
+}
+
+// spanClass is the colour of the spans that calls are made of.
+var spanClass = map[string]string{
+	"queued": "queue", "wait for an instance": "queue", "create sandbox": "sandbox", "restore snapshot": "restore", "init": "init", "handler": "handler",
 }
 
 func (k *call) showInvocation() error {
@@ -179,6 +233,9 @@ func (k *call) showInvocation() error {
 	var err error
 	q := url.Values{"request": {id}, "since": {first.Start.Add(-time.Hour).UTC().Format(time.RFC3339)}}
 	if v.Lines, err = k.logLines(first.Function, q); err != nil {
+		return err
+	}
+	if v.Trace, err = k.traced(id, answer.Records); err != nil {
 		return err
 	}
 	var rec recording

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"charm.land/lipgloss/v2"
 	"github.com/spf13/cobra"
@@ -90,26 +89,10 @@ const barWidth = 48
 
 // printWaterfall prints spans one below the other, each where its time was.
 func (c *cli) printWaterfall(spans []trace.Span) {
-	from, to := spans[0].Start, spans[0].End()
-	byID := map[string]*trace.Span{}
-	for i := range spans {
-		s := &spans[i]
-		byID[s.ID] = s
-		if s.Start.Before(from) {
-			from = s.Start
-		}
-		if s.End().After(to) {
-			to = s.End()
-		}
-	}
-	total := max(to.Sub(from), time.Nanosecond)
+	bars, total := trace.Waterfall(spans)
 	var rows [][]string
-	for _, s := range ordered(spans) {
-		depth := 0
-		for p := byID[s.Parent]; p != nil && depth < 20; p = byID[p.Parent] {
-			depth++
-		}
-		begin := int(int64(barWidth) * int64(s.Start.Sub(from)) / int64(total))
+	for _, s := range bars {
+		begin := int(int64(barWidth) * int64(s.At) / int64(total))
 		begin = min(begin, barWidth-1)
 		length := max(1, int(int64(barWidth)*int64(s.Duration)/int64(total)))
 		length = min(length, barWidth-begin)
@@ -118,33 +101,8 @@ func (c *cli) printWaterfall(spans []trace.Span) {
 			style = bad
 		}
 		bar := strings.Repeat(" ", begin) + style.Render(strings.Repeat("█", length)) + strings.Repeat(" ", barWidth-begin-length)
-		rows = append(rows, []string{strings.Repeat("  ", depth) + s.Name, msText(s.Start.Sub(from)), msText(s.Duration), bar, bad.Render(s.Error)})
+		rows = append(rows, []string{strings.Repeat("  ", min(s.Depth, 20)) + s.Name, msText(s.At), msText(s.Duration), bar, bad.Render(s.Error)})
 	}
 	lipgloss.Fprintln(c.out, grid([]column{left("SPAN"), right("AT MS"), right("MS"), left(""), left("")}, rows, false))
-	lipgloss.Fprintln(c.out, faint.Render("trace "+spans[0].Trace+", "+from.Local().Format("2006-01-02 15:04:05.000")))
-}
-
-// ordered puts each span below its parent.
-func ordered(spans []trace.Span) []trace.Span {
-	there := map[string]bool{}
-	for _, s := range spans {
-		there[s.ID] = true
-	}
-	var list []trace.Span
-	var add func(parent string)
-	add = func(parent string) {
-		for _, s := range spans {
-			if s.Parent == parent || parent == "" && !there[s.Parent] {
-				if len(list) == len(spans) {
-					return // a circle, which a client made up
-				}
-				list = append(list, s)
-				if s.ID != parent {
-					add(s.ID)
-				}
-			}
-		}
-	}
-	add("")
-	return list
+	lipgloss.Fprintln(c.out, faint.Render("trace "+spans[0].Trace+", "+bars[0].Start.Add(-bars[0].At).Local().Format("2006-01-02 15:04:05.000")))
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/chromedp/chromedp"
+
+	"github.com/mayfly-dev/mayfly/internal/client"
 )
 
 // awaitText waits until an element's text holds some words.
@@ -143,6 +146,41 @@ func TestPersonWorksInTheConsole(t *testing.T) {
 		s.Do(t, chromedp.SetValue("#to", "work", chromedp.ByQuery), chromedp.Click("form[hx-post$='/redrive'] button", chromedp.ByQuery))
 		s.awaitText(t, "#done", "Moved 1 message.")
 		s.accessible(t)
+		s.clean(t)
+	})
+
+	t.Run("sees a call among what it is part of", func(t *testing.T) {
+		const id = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
+		var requests []string
+		for range 2 {
+			resp, err := s.api().Send(t.Context(), client.Request{
+				Service: client.Functions, Method: http.MethodPost, Path: "/2015-03-31/functions/greet/invocations",
+				Header: http.Header{"X-Amzn-Trace-Id": {id}}, Body: []byte("{}"),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			requests = append(requests, resp.Header.Get("X-Amzn-Requestid"))
+		}
+		s.open(t, "invocations/"+requests[1])
+		s.awaitText(t, "main", "Trace")
+		s.accessible(t)
+		s.Do(t, chromedp.Click(`.waterfall a[href$="`+requests[0]+`"]`, chromedp.ByQuery))
+		s.awaitText(t, "p.mono", requests[0])
+		s.clean(t)
+	})
+
+	t.Run("mends what was refused without typing all again", func(t *testing.T) {
+		s.open(t, "schedules")
+		s.Do(t, chromedp.SendKeys("#name", "tick", chromedp.ByQuery), chromedp.SetValue("#function", "greet", chromedp.ByQuery),
+			chromedp.SendKeys("#when", "now and then", chromedp.ByQuery), chromedp.Click("form.fields button.main", chromedp.ByQuery))
+		s.awaitText(t, "#made", "now and then")
+		s.Do(t, chromedp.SetValue("#when", "rate(5 minutes)", chromedp.ByQuery), chromedp.Click("form.fields button.main", chromedp.ByQuery))
+		s.awaitText(t, "tbody", "tick")
+		s.open(t, "functions/greet/versions")
+		s.Do(t, chromedp.SendKeys("#alias", "live", chromedp.ByQuery), chromedp.SendKeys("#version", "77", chromedp.ByQuery), chromedp.Click("form.fields button", chromedp.ByQuery))
+		s.awaitText(t, "#made", "greet:77")
 		s.clean(t)
 	})
 
