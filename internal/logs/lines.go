@@ -2,7 +2,7 @@ package logs
 
 import (
 	"fmt"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -44,42 +44,45 @@ func TimeoutLine(at time.Time, requestID string, limit time.Duration) string {
 
 // ReportLine is the line that sums a call up.
 func ReportLine(r Report) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "REPORT RequestId: %s\tDuration: %s ms\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
-		r.RequestID, millis(r.Duration), r.Billed.Milliseconds(), r.MemoryMB, megabytes(r.PeakBytes))
+	b := make([]byte, 0, 192) // by hand: each call has one
+	b = append(append(b, "REPORT RequestId: "...), r.RequestID...)
+	b = append(appendMillis(append(b, "\tDuration: "...), r.Duration), " ms\tBilled Duration: "...)
+	b = append(strconv.AppendInt(b, r.Billed.Milliseconds(), 10), " ms\tMemory Size: "...)
+	b = append(strconv.AppendInt(b, int64(r.MemoryMB), 10), " MB\tMax Memory Used: "...)
+	b = append(strconv.AppendInt(b, megabytes(r.PeakBytes), 10), " MB\t"...)
 	if r.Init > 0 {
-		fmt.Fprintf(&b, "Init Duration: %s ms\t", millis(r.Init))
+		b = append(appendMillis(append(b, "Init Duration: "...), r.Init), " ms\t"...)
 	}
 	if r.Restore > 0 {
-		fmt.Fprintf(&b, "Restore Duration: %s ms\tBilled Restore Duration: %d ms\t", millis(r.Restore), r.BilledRestore.Milliseconds())
+		b = append(appendMillis(append(b, "Restore Duration: "...), r.Restore), " ms\tBilled Restore Duration: "...)
+		b = append(strconv.AppendInt(b, r.BilledRestore.Milliseconds(), 10), " ms\t"...)
 	}
-	writeStatus(&b, r.Status, r.ErrorType)
-	return b.String()
+	return string(appendStatus(b, r.Status, r.ErrorType))
 }
 
 // InitReportLine is the line after an init phase that failed or ran too long.
 // status is StatusTimeout or StatusError.
 func InitReportLine(took time.Duration, status, errorType string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "INIT_REPORT Init Duration: %s ms\tPhase: init\t", millis(took))
-	writeStatus(&b, status, errorType)
-	return b.String()
+	b := appendMillis([]byte("INIT_REPORT Init Duration: "), took)
+	return string(appendStatus(append(b, " ms\tPhase: init\t"...), status, errorType))
 }
 
-func writeStatus(b *strings.Builder, status, errorType string) {
+func appendStatus(b []byte, status, errorType string) []byte {
 	if status == "" {
-		return
+		return b
 	}
-	b.WriteString("Status: " + status + "\t")
+	b = append(append(append(b, "Status: "...), status...), '\t')
 	if errorType != "" {
-		b.WriteString("Error Type: " + errorType + "\t")
+		b = append(append(append(b, "Error Type: "...), errorType...), '\t')
 	}
+	return b
 }
 
-// millis is d in milliseconds with two decimal places, rounded half up.
-func millis(d time.Duration) string {
+// appendMillis appends d in milliseconds with two decimal places, rounded half up.
+func appendMillis(b []byte, d time.Duration) []byte {
 	hundredths := (max(d, 0) + 5*time.Microsecond) / (10 * time.Microsecond)
-	return fmt.Sprintf("%d.%02d", hundredths/100, hundredths%100)
+	b = append(strconv.AppendInt(b, int64(hundredths/100), 10), '.')
+	return append(b, byte('0'+hundredths/10%10), byte('0'+hundredths%10))
 }
 
 // megabytes rounds up, so that what used any memory shows some.

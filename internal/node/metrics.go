@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/metrics"
@@ -24,13 +25,14 @@ func (n *Node) openMetrics(context.Context) error {
 	gauge := func(name, help string, read func(tell), labels ...string) {
 		n.metrics.Register(metrics.Gauge{Name: name, Help: help, Labels: labels, Read: read})
 	}
+	instances := oneLook(n.pool.Instances)
 	gauge("mayfly_instances", "Instances by function and state.", func(t tell) {
-		for _, i := range n.pool.Instances() {
+		for _, i := range instances() {
 			t(1, i.Function, i.State)
 		}
 	}, "function", "state")
 	gauge("mayfly_instances_memory_bytes", "Memory that instances have in use.", func(t tell) {
-		for _, i := range n.pool.Instances() {
+		for _, i := range instances() {
 			t(float64(i.MemoryBytes), i.Function)
 		}
 	}, "function")
@@ -67,6 +69,23 @@ func (n *Node) openMetrics(context.Context) error {
 	gauge("mayfly_uptime_seconds", "Time since the node's start.", func(t tell) { t(time.Since(n.started).Seconds()) })
 	n.front.paths = append(n.front.paths, pathHandler{metricsPath, true, http.HandlerFunc(n.serveMetrics)})
 	return nil
+}
+
+// oneLook returns ask for several figures of one scrape: it looks once for all that
+// want to know at about the same time. What it returns must not be changed.
+func oneLook[T any](ask func() T) func() T {
+	const same = 100 * time.Millisecond
+	var mu sync.Mutex
+	var at time.Time
+	var seen T
+	return func() T {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(at) > same {
+			seen, at = ask(), time.Now()
+		}
+		return seen
+	}
 }
 
 func (n *Node) snapshotUsage() (have int, bytes int64) {

@@ -2,8 +2,9 @@
 // owners ask for it, and runs a kept event again.
 //
 // Keeping never stands in the path of a call: bodies are handed over in memory
-// and written in the background; what comes faster than the disk takes it is
-// dropped and counted.
+// and written in the background, those of half a second together; a question has
+// them written at once. What comes faster than the disk takes it is dropped and
+// counted.
 package replay
 
 import (
@@ -13,7 +14,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,6 +63,8 @@ const (
 	defaultKeepFor  = 14 * 24 * time.Hour
 	defaultMaxBytes = 256 << 20
 	maxWaiting      = 32 << 20 // bytes that may wait to be written
+	fixedWaiting    = 1 << 10  // bytes of a call that waits, without its bodies
+	gatherFor       = 500 * time.Millisecond
 	trimEvery       = time.Minute
 )
 
@@ -72,10 +74,16 @@ type Store struct {
 	cfg Config
 	db  *bbolt.DB
 
-	settings sync.Map // function -> *Settings
-	waiting  chan waiting
-	bytes    atomic.Int64 // waiting to be written
-	dropped  atomic.Int64 // since the last note in the log
+	settings sync.Map      // function -> *Settings
+	come     chan struct{} // holds a token when there is something to write
+	much     chan struct{} // holds a token when that should not wait for more
+
+	writing sync.Mutex // held while recordings are written, in their order
+
+	mu      sync.Mutex
+	waiting []waiting // guarded by mu
+	bytes   int64     // guarded by mu: of waiting
+	dropped int64     // guarded by mu: since the last note in the log
 }
 
 // waiting is a call that is to be kept.
@@ -103,7 +111,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open recordings %s: %w", cfg.Path, err)
 	}
-	s := &Store{cfg: cfg, db: db, waiting: make(chan waiting, 1024)}
+	s := &Store{cfg: cfg, db: db, come: make(chan struct{}, 1), much: make(chan struct{}, 1)}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{settingsBucket, callsBucket, timesBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
@@ -140,17 +148,28 @@ func (s *Store) Record(r invoke.Request, res invoke.Result) {
 	if !failed && set.Mode == Failed || set.Mode == Sampled && rand.Float64() >= set.Rate {
 		return
 	}
-	size := int64(len(r.Payload) + len(res.Payload))
-	if s.bytes.Add(size) > maxWaiting {
-		s.bytes.Add(-size)
-		s.dropped.Add(1)
+	size := int64(fixedWaiting + len(r.Payload) + len(res.Payload))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bytes+size > maxWaiting {
+		s.dropped++
 		return
 	}
+	s.bytes += size
+	s.waiting = append(s.waiting, waiting{set, r, res})
+	if len(s.waiting) == 1 {
+		signal(s.come)
+	}
+	if s.bytes > maxWaiting/2 {
+		signal(s.much)
+	}
+}
+
+// signal leaves a token for who waits.
+func signal(c chan struct{}) {
 	select {
-	case s.waiting <- waiting{set, r, res}:
+	case c <- struct{}{}:
 	default:
-		s.bytes.Add(-size)
-		s.dropped.Add(1)
 	}
 }
 
@@ -161,48 +180,59 @@ func (s *Store) Run(ctx context.Context) error {
 	for {
 		var err error
 		select {
-		case w := <-s.waiting:
-			err = s.write(w)
+		case <-s.come:
+			s.gather(ctx)
+			err = s.write()
 		case <-tick.C:
 			err = s.trim(time.Now())
-			if n := s.dropped.Swap(0); n > 0 {
-				s.cfg.Log.Warn("calls came faster than they could be recorded", "dropped", n)
-			}
+			s.tellDropped()
 		case <-ctx.Done():
-			return s.finish()
+			return s.write()
 		}
 		if err != nil {
-			s.cfg.Log.Error("a recording could not be kept", "err", err)
+			s.cfg.Log.Error("recordings could not be kept", "err", err)
 		}
 	}
 }
 
-// finish writes what still waits.
-func (s *Store) finish() error {
-	for {
-		select {
-		case w := <-s.waiting:
-			if err := s.write(w); err != nil {
-				return err
-			}
-		default:
-			return nil
-		}
+// gather waits for more to be written together: a transaction costs as much as
+// many calls in it.
+func (s *Store) gather(ctx context.Context) {
+	t := time.NewTimer(gatherFor)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.much:
+	case <-ctx.Done():
 	}
 }
 
-// write keeps a call, and those that wait behind it, in one transaction.
-func (s *Store) write(w waiting) error {
+func (s *Store) tellDropped() {
+	s.mu.Lock()
+	n := s.dropped
+	s.dropped = 0
+	s.mu.Unlock()
+	if n > 0 {
+		s.cfg.Log.Warn("calls came faster than they could be recorded", "dropped", n)
+	}
+}
+
+// write keeps all that waits, in one transaction, and returns when also what others
+// are writing is kept.
+func (s *Store) write() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	now := s.waiting
+	s.waiting, s.bytes = nil, 0
+	s.mu.Unlock()
+	if len(now) == 0 {
+		return nil
+	}
 	return s.db.Update(func(tx *bbolt.Tx) error {
-		for more := true; more; {
-			s.bytes.Add(-int64(len(w.request.Payload) + len(w.result.Payload)))
+		for _, w := range now {
 			if err := put(tx, w.recording()); err != nil {
 				return err
-			}
-			select {
-			case w = <-s.waiting:
-			default:
-				more = false
 			}
 		}
 		return nil
@@ -240,6 +270,9 @@ func (w waiting) recording() Recording {
 
 // Get returns the recording of a call, or errs.NotFound.
 func (s *Store) Get(requestID string) (r Recording, err error) {
+	if err := s.write(); err != nil {
+		return r, fmt.Errorf("keep the latest recordings: %w", err)
+	}
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(callsBucket).Get([]byte(requestID))
 		if b == nil {
@@ -253,6 +286,9 @@ func (s *Store) Get(requestID string) (r Recording, err error) {
 // List returns the latest recordings of a function, or of all for "", newest
 // first and without their bodies.
 func (s *Store) List(function string, most int) (list []Recording, err error) {
+	if err := s.write(); err != nil {
+		return nil, fmt.Errorf("keep the latest recordings: %w", err)
+	}
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(timesBucket).Cursor()
 		for k, _ := c.Last(); k != nil && len(list) < most; k, _ = c.Prev() {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,7 +49,7 @@ func TestOnlyWhatTheModeAsksForIsKept(t *testing.T) {
 		}
 		s.Record(call("good", `{}`, `1`, meter.OK))
 		s.Record(call("bad", `{}`, `{"errorMessage":"x"}`, meter.Failed))
-		if err := s.finish(); err != nil {
+		if err := s.write(); err != nil {
 			t.Fatal(err)
 		}
 		for id, kept := range want {
@@ -68,7 +70,7 @@ func TestSettingsAndRecordingsSurviveAReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Record(call("a", `{"password":"x"}`, `"ok"`, meter.OK))
-	if err := s.finish(); err != nil {
+	if err := s.write(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -77,7 +79,7 @@ func TestSettingsAndRecordingsSurviveAReopen(t *testing.T) {
 	s = open(t, path)
 	defer s.Close()
 	s.Record(call("b", `{"password":"y"}`, `"ok"`, meter.OK))
-	if err := s.finish(); err != nil {
+	if err := s.write(); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"a", "b"} {
@@ -91,6 +93,66 @@ func TestSettingsAndRecordingsSurviveAReopen(t *testing.T) {
 	}
 	if err := s.Set("f", nil); err != nil || s.Settings("f") != nil {
 		t.Errorf("settings after they were removed: %v, %v", s.Settings("f"), err)
+	}
+}
+
+func TestAQuestionHasWhatWaitsWritten(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "db")) // nothing runs that would write
+	defer s.Close()
+	if err := s.Set("f", &Settings{Mode: All}); err != nil {
+		t.Fatal(err)
+	}
+	s.Record(call("a", `{}`, `1`, meter.OK))
+	if r, err := s.Get("a"); err != nil || string(r.Answer) != "1" {
+		t.Errorf("the call that was just made: %s, %v", r.Answer, err)
+	}
+	s.Record(call("b", `{}`, `2`, meter.OK))
+	if list, err := s.List("f", 10); err != nil || len(list) != 2 || list[0].RequestID != "b" {
+		t.Errorf("list %v, %v", list, err)
+	}
+}
+
+func TestCallsOfAMomentShareATransaction(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "db"))
+	defer s.Close()
+	if err := s.Set("f", &Settings{Mode: All}); err != nil {
+		t.Fatal(err)
+	}
+	before := s.db.Stats()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	const calls = 500
+	for i := range calls {
+		s.Record(call(fmt.Sprint(i), `{}`, `1`, meter.OK))
+		runtime.Gosched() // the writer could begin
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.List("f", 2*calls)
+	if err != nil || len(list) != calls {
+		t.Fatalf("%d of %d calls are kept: %v", len(list), calls, err)
+	}
+	after := s.db.Stats()
+	if n := after.TxStats.GetWrite() - before.TxStats.GetWrite(); n > calls/2 {
+		t.Errorf("%d writes for %d calls", n, calls)
+	}
+}
+
+func TestWhatIsTooMuchIsDroppedAndNotKeptInMemory(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "db"))
+	defer s.Close()
+	if err := s.Set("f", &Settings{Mode: All}); err != nil {
+		t.Fatal(err)
+	}
+	body := strings.Repeat("1", maxWaiting/4)
+	for i := range 6 {
+		s.Record(call(fmt.Sprint(i), body, "1", meter.OK))
+	}
+	if len(s.waiting) != 3 || s.dropped != 3 || s.bytes > maxWaiting {
+		t.Errorf("%d calls with %d bytes wait, %d are dropped", len(s.waiting), s.bytes, s.dropped)
 	}
 }
 
@@ -139,7 +201,7 @@ func TestOldAndTooManyRecordingsGo(t *testing.T) {
 		res.Record.Start = time.Now().Add(time.Duration(i-4) * time.Hour)
 		s.Record(req, res)
 	}
-	if err := s.finish(); err != nil {
+	if err := s.write(); err != nil {
 		t.Fatal(err)
 	}
 	s.cfg.KeepFor = 3*time.Hour + 30*time.Minute
@@ -180,7 +242,7 @@ func TestReplayRunsTheKeptEventAndComparesAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Record(call("a", `{"n":1}`, `{"x":1,"y":2}`, meter.OK))
-	if err := s.finish(); err != nil {
+	if err := s.write(); err != nil {
 		t.Fatal(err)
 	}
 	by := &answerer{answer: `{"y":2, "x":1}`}
