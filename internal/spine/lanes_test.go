@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -450,6 +452,19 @@ func TestTakeOverGoesOnWhereAKilledStartWas(t *testing.T) {
 	for i := range 5 {
 		if key := fmt.Sprintf("f %d", i+1); h.runs[key] != 1 {
 			t.Errorf("item %q was handled %d times", key, h.runs[key])
+		}
+	}
+}
+
+func TestHeadersOfRecordsAreReadAsTheyWereWritten(t *testing.T) {
+	for _, h := range []recordHeader{
+		{Check: math.MaxUint32, Items: []itemHead{{Lane: "f"}}},
+		{Check: 1, Items: []itemHead{{Lane: "a-b_C9", Size: 1 << 20, Tries: 3}, {Lane: "all", Size: 2, From: &place{Record: math.MaxUint64, At: 7}}}},
+		{Items: []itemHead{{Lane: "f", Size: 1, Old: math.MaxUint64}, {Lane: "f", Size: 1, From: &place{Record: 1}}}},
+	} {
+		got, err := readRecordHeader(h.encode())
+		if err != nil || !reflect.DeepEqual(got, h) {
+			t.Errorf("%s is read as %+v, %v", h.encode(), got, err)
 		}
 	}
 }
