@@ -135,7 +135,7 @@ func (g *Guest) Copies(v *function.Version) bool {
 // keeps what the snapshot holds.
 func (g *Guest) Fresh(v *function.Version, b sandbox.Birth) []string {
 	return []string{
-		"AWS_LAMBDA_INITIALIZATION_TYPE=" + initialization(b),
+		"AWS_LAMBDA_INITIALIZATION_TYPE=" + initialization(v, b),
 		"AWS_LAMBDA_LOG_STREAM_NAME=" + LogStream(v.Version, b.ID),
 	}
 }
@@ -295,12 +295,14 @@ func (g *Guest) addAccess(env map[string]string, function string) {
 }
 
 // initialization is Lambda's word for why an instance was started.
-func initialization(b sandbox.Birth) string {
+func initialization(v *function.Version, b sandbox.Birth) string {
 	switch {
 	case b.Saved: // custom runtimes call restore/next only then
 		return "snap-start"
 	case b.Provisioned:
 		return "provisioned-concurrency"
+	case v.Snapshot == function.SnapshotPublished && v.Version != function.Latest && !strings.HasPrefix(v.Runtime, "provided"):
+		return "snap-start" // its owner asked for that
 	}
 	return "on-demand"
 }

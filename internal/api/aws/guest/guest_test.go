@@ -86,6 +86,25 @@ func TestProcessSaysWhyAnInstanceWasStarted(t *testing.T) {
 	}
 }
 
+func TestVersionWithSnapStartSaysSo(t *testing.T) {
+	snapped := function.Config{Snapshot: function.SnapshotPublished, Runtime: "python3.13"}
+	for _, c := range []struct {
+		v     function.Version
+		birth sandbox.Birth
+		want  string
+	}{
+		{function.Version{Config: snapped, Version: "1"}, sandbox.Birth{ID: "i"}, "snap-start"},
+		{function.Version{Config: snapped, Version: "1"}, sandbox.Birth{ID: "i", Provisioned: true}, "provisioned-concurrency"},
+		{function.Version{Config: snapped, Version: function.Latest}, sandbox.Birth{ID: "i"}, "on-demand"},
+		// A custom runtime would wait in restore/next.
+		{function.Version{Config: function.Config{Snapshot: function.SnapshotPublished, Runtime: "provided.al2023"}, Version: "1"}, sandbox.Birth{ID: "i"}, "on-demand"},
+	} {
+		if got := testGuest(t, runtimes.Runtime{}).Fresh(&c.v, c.birth); !slices.Contains(got, "AWS_LAMBDA_INITIALIZATION_TYPE="+c.want) {
+			t.Errorf("%s %s, %+v: %v, want %s", c.v.Runtime, c.v.Version, c.birth, got, c.want)
+		}
+	}
+}
+
 func TestProcessPassesOnThatARuntimeIsMissing(t *testing.T) {
 	missing := errs.Newf(errs.Unsupported, "no such runtime")
 	g, err := New(Config{Account: "0", Region: "r", Resolve: func(string) (runtimes.Runtime, error) { return runtimes.Runtime{}, missing }})

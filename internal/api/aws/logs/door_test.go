@@ -72,6 +72,9 @@ func TestGroupsAreFunctionsSharedOnesAndClients(t *testing.T) {
 	}
 	var names []string
 	for _, g := range out.LogGroups {
+		if *g.LogGroupName == "/aws/lambda/gone" && time.Since(time.UnixMilli(*g.CreationTime)) > time.Hour {
+			t.Errorf("a function's group was made at %d", *g.CreationTime)
+		}
 		names = append(names, *g.LogGroupName)
 	}
 	if got := strings.Join(names, " "); got != "/aws/lambda/f /aws/lambda/gone /shared mine" {

@@ -61,7 +61,7 @@ func (d *Door) DeleteLogGroup(_ context.Context, in *DeleteLogGroupInput) (*Dele
 }
 
 // DescribeLogGroups lists groups by name.
-func (d *Door) DescribeLogGroups(_ context.Context, in *DescribeLogGroupsInput) (*DescribeLogGroupsOutput, error) {
+func (d *Door) DescribeLogGroups(ctx context.Context, in *DescribeLogGroupsInput) (*DescribeLogGroupsOutput, error) {
 	all, err := d.groups()
 	if err != nil {
 		return nil, fail(err)
@@ -86,7 +86,7 @@ func (d *Door) DescribeLogGroups(_ context.Context, in *DescribeLogGroupsInput) 
 			out.NextToken = out.LogGroups[limit-1].LogGroupName
 			break
 		}
-		shown, err := d.describe(all[name])
+		shown, err := d.describe(ctx, all[name])
 		if err != nil {
 			return nil, fail(err)
 		}
@@ -95,7 +95,7 @@ func (d *Door) DescribeLogGroups(_ context.Context, in *DescribeLogGroupsInput) 
 	return out, nil
 }
 
-func (d *Door) describe(g *group) (LogGroup, error) {
+func (d *Door) describe(ctx context.Context, g *group) (LogGroup, error) {
 	out := LogGroup{
 		LogGroupName: &g.name, Arn: new(d.prefix() + g.name + ":*"), LogGroupArn: new(d.prefix() + g.name),
 		LogGroupClass: LogGroupClassStandard, MetricFilterCount: new(int32(0)), StoredBytes: new(int64(0)), CreationTime: new(int64(0)),
@@ -111,6 +111,20 @@ func (d *Door) describe(g *group) (LogGroup, error) {
 		}
 		if !info.Settings.Created.IsZero() {
 			out.CreationTime = new(info.Settings.Created.UnixMilli())
+		}
+	}
+	if *out.CreationTime > 0 {
+		return out, nil
+	}
+	for _, log := range g.logs { // a function's: it began with its first line that is left
+		for e, err := range d.o.Store.Query(ctx, log, logs.Filter{}) {
+			if err != nil {
+				return out, err
+			}
+			if at := e.Time.UnixMilli(); *out.CreationTime == 0 || at < *out.CreationTime {
+				out.CreationTime = &at
+			}
+			break
 		}
 	}
 	return out, nil
