@@ -240,7 +240,7 @@ func (p *Pool) put(i *Instance) {
 	p.busyNow--
 	i.group.ran(time.Since(i.since), p.full())
 	p.settled()
-	if i.broken || i.surplus || p.shut || !i.usable() {
+	if i.broken || i.surplus || p.shut || !i.usable() || i.group.over() && !i.provisioned {
 		p.discard(i)
 	} else {
 		p.offer(i)

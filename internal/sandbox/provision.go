@@ -14,7 +14,7 @@ import (
 type Scale struct {
 	Ready int  // provisioned: started ahead of calls, kept, and told so
 	Min   int  // instances are started, and none closed, while there are fewer
-	Max   *int // no more are started; nil: as many as fit
+	Max   *int // there are no more, nil: as many as fit
 }
 
 func (s Scale) equal(o Scale) bool {
@@ -63,8 +63,8 @@ func (p *Pool) Provision(v *function.Version, s Scale) {
 }
 
 // rescale sets g's scale and lets go of what is no longer wanted: of provisioned
-// instances idle ones end now and busy ones after their call, and what stayed only
-// because there were few ends in its time.
+// instances, and of those that are too many, idle ones end now and busy ones after
+// their call, and what stayed only because there were few ends in its time.
 func (p *Pool) rescale(g *group, s Scale) {
 	g.supply = supply{want: s, live: g.live, provisioned: g.provisioned}
 	p.scaled[g] = struct{}{}
@@ -73,6 +73,11 @@ func (p *Pool) rescale(g *group, s Scale) {
 	}
 	for _, i := range slices.Clone(g.idle) {
 		if i.provisioned && g.provisioned > s.Ready {
+			p.remove(i)
+		}
+	}
+	for _, i := range slices.Clone(g.idle) { // the longest idle first
+		if g.over() && !i.provisioned {
 			p.remove(i)
 		}
 	}
@@ -119,6 +124,9 @@ func (p *Pool) Ready(v *function.Version) Readiness {
 
 // full reports whether g may have no more instances.
 func (g *group) full() bool { return g.want.Max != nil && g.live >= *g.want.Max }
+
+// over reports whether g has more instances than it may.
+func (g *group) over() bool { return g.want.Max != nil && g.live > *g.want.Max }
 
 // short reports whether g has fewer instances than it is to have.
 func (g *group) short() bool {

@@ -179,6 +179,21 @@ func TestMostInstancesBoundsAFunction(t *testing.T) {
 	}
 }
 
+func TestFewerInstancesThanThereAreEndsTheRest(t *testing.T) {
+	p := newTestPool(t, &fakeDriver{}, func(c *PoolConfig) { c.QueueLimit = 20 * time.Millisecond })
+	v := version("f", 128)
+	rests, works := acquire(t, p, "f"), acquire(t, p, "f")
+	p.Release(rests)
+	none := 0
+	p.Provision(v, Scale{Max: &none})
+	until(t, func() bool { return len(p.Instances()) == 1 }) // the idle one ended
+	p.Release(works)
+	until(t, func() bool { return len(p.Instances()) == 0 }) // and the other after its call
+	if _, err := p.Acquire(t.Context(), v); !errs.Is(err, errs.Throttled) {
+		t.Errorf("a call of a function that may have no instance: %v", err)
+	}
+}
+
 func TestProvisioningThatCanNotSucceedSaysWhy(t *testing.T) {
 	p := newTestPool(t, &fakeDriver{}, func(c *PoolConfig) { c.MemoryMB = 256 })
 	v := version("f", 128)
