@@ -3,6 +3,7 @@ package gvisor
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -105,21 +106,12 @@ type pages struct {
 func (p *pages) loadInto(l *boot.Loader) {
 	metadata := bufio.NewReader(io.NewSectionReader(p.file, p.layout.Pages+p.layout.Kernel, p.layout.Metadata))
 	memory, loader := memoryOf(l)
-	reader := newPagesReader(p.file, p.layout.Pages)
-	reader.Closer = lentCPU{p.file, runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2))}
+	reader, err := newPagesReader(p.file, p.layout.Pages)
+	if err != nil {
+		panic(err) // as from memoryOf
+	}
+	reader.cpus = runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2))
 	*loader = kernel.NewAsyncMFLoader(io.NopCloser(metadata), reader, memory, nil)
-}
-
-// lentCPU is the file of a snapshot, and closed with it ends the loan.
-type lentCPU struct {
-	io.Closer
-	own int
-}
-
-// Close implements io.Closer.
-func (l lentCPU) Close() error {
-	runtime.GOMAXPROCS(l.own)
-	return l.Closer.Close()
 }
 
 // memoryOf returns the memory that a restore has made, which is to be filled,
@@ -143,14 +135,35 @@ const pieceSize = 64 << 10
 // stateio.AsyncReader that reads when it is waited for.
 type pagesReader struct {
 	io.ReaderAt
-	io.Closer
-	reads  []pagesRead // not done yet, in the order in which they came
-	buffer []byte
+	file  *os.File
+	pages []byte      // mapped, which saves a copy
+	reads []pagesRead // not done yet, in the order in which they came
+	cpus  int         // that the Sentry has by itself; 0 for as many as it has now
 }
 
 // newPagesReader returns a reader of the first n bytes of f. Its Close closes f.
-func newPagesReader(f *os.File, n int64) *pagesReader {
-	return &pagesReader{ReaderAt: io.NewSectionReader(f, 0, n), Closer: f, buffer: make([]byte, pieceSize)}
+func newPagesReader(f *os.File, n int64) (*pagesReader, error) {
+	r := &pagesReader{ReaderAt: io.NewSectionReader(f, 0, n), file: f}
+	if n > 0 {
+		var err error
+		if r.pages, err = unix.Mmap(int(f.Fd()), 0, int(n), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+			return nil, fmt.Errorf("map the snapshot: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// Close implements stateio.AsyncReader.
+func (r *pagesReader) Close() error {
+	if r.cpus > 0 {
+		runtime.GOMAXPROCS(r.cpus)
+	}
+	var err error
+	if r.pages != nil {
+		err = unix.Munmap(r.pages)
+		r.pages = nil
+	}
+	return errors.Join(err, r.file.Close())
 }
 
 // pagesRead is one read, from the offset in the snapshot into ranges of the file to.
@@ -203,10 +216,11 @@ func (r *pagesReader) Wait(done []stateio.Completion, least int) ([]stateio.Comp
 
 func (r *pagesReader) copy(read pagesRead) (n uint64, err error) {
 	for _, fr := range read.ranges {
-		page := r.buffer[:fr.Length()]
-		if _, err := r.ReadAt(page, read.offset+int64(n)); err != nil {
-			return n, err
+		from := read.offset + int64(n)
+		if from+int64(fr.Length()) > int64(len(r.pages)) {
+			return n, io.ErrUnexpectedEOF
 		}
+		page := r.pages[from : from+int64(fr.Length())] // EFAULT where the file can't be read
 		for at := int64(fr.Start); len(page) > 0; {
 			k, err := unix.Pwrite(read.to, page, at)
 			if err == unix.EINTR {

@@ -70,7 +70,10 @@ func TestPagesReaderCopiesEachPageToItsPlace(t *testing.T) {
 	rng := rand.NewChaCha8([32]byte{})
 	rng.Read(from)
 	a, b := fileOf(t, nil), fileOf(t, bytes.Repeat([]byte{7}, 6*page))
-	r := newPagesReader(fileOf(t, from), 6*page) // what follows is no page
+	r, err := newPagesReader(fileOf(t, from), 6*page) // what follows is no page
+	if err != nil {
+		t.Fatal(err)
+	}
 	register := func(f *os.File) stateio.DestinationFile {
 		d, err := r.RegisterDestinationFD(int32(f.Fd()), 0, nil)
 		if err != nil {
