@@ -37,6 +37,7 @@ func (guests) Header(dst []byte, _ *function.Version, c *sandbox.Call) []byte {
 }
 func (guests) Copies(*function.Version) bool                   { return false }
 func (guests) Fresh(*function.Version, sandbox.Birth) []string { return nil }
+func (guests) Own(*function.Version, sandbox.Birth) []string   { return nil }
 func (guests) Fault(sandbox.Fault) ([]byte, string)            { return []byte(`{}`), "Fault" }
 
 type guestBox struct {

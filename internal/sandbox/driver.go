@@ -128,6 +128,12 @@ type Spec struct {
 	Code    Image  // shown read-only at Paths.Task
 	Process func(Paths) Process
 
+	// Own are values that only this sandbox's first process knows, such as its name,
+	// and has in no other form that depends on them. A copy of a snapshot has its own,
+	// which must be as many and as long, in their places in memory. What a value is
+	// must not be found in memory by chance.
+	Own []string
+
 	MemoryMB int  // limit for what runs inside
 	TmpMB    int  // size of Paths.Tmp
 	MilliCPU int  // share of the CPU when it is scarce, in thousandths of a CPU
@@ -177,6 +183,10 @@ type Guest interface {
 	// instance has not, as KEY=value: its identity and its secrets. A restored
 	// copy is told its own.
 	Fresh(v *function.Version, b Birth) []string
+
+	// Own returns what of Fresh's values a copy of v can't be told, since nobody can
+	// reach its environment: see Spec.Own.
+	Own(v *function.Version, b Birth) []string
 
 	// Header appends the header of an Invoke frame (see Frame) to dst.
 	Header(dst []byte, v *function.Version, c *Call) []byte

@@ -195,6 +195,8 @@ type fakeGuest struct{}
 
 func (fakeGuest) Process(*function.Version, Birth, Paths) (Process, error) { return Process{}, nil }
 func (fakeGuest) Copies(v *function.Version) bool                          { return v.Function != "unaware" }
+func (fakeGuest) Own(*function.Version, Birth) []string                    { return nil }
+
 func (fakeGuest) Fresh(_ *function.Version, b Birth) []string {
 	return []string{"INSTANCE=" + b.ID}
 }

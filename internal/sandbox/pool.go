@@ -449,7 +449,7 @@ func (p *Pool) bootOnce(i *Instance, b Birth, limit time.Duration) error {
 func (p *Pool) bootPlan(ctx context.Context, i *Instance, b Birth, plan Plan, limit time.Duration) error {
 	i.guest = plan.Guest
 	spec := plan.Spec
-	spec.ID = i.ID[:12]
+	spec.ID, spec.Own = i.ID[:12], plan.Guest.Own(i.Version, b)
 	var bad error
 	spec.Process = func(paths Paths) Process {
 		proc, err := plan.Guest.Process(i.Version, b, paths)

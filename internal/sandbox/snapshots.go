@@ -167,7 +167,7 @@ func (p *Pool) fromSnapshot(i *Instance, b Birth) (done bool, err error) {
 	}
 	defer state.Close()
 	i.guest = plan.Guest
-	err = p.restore(i, plan.Guest.Fresh(i.Version, b), plan.Spec, state)
+	err = p.restore(i, b, plan, state)
 	var failed *InitError
 	switch {
 	case err == nil:
@@ -191,16 +191,16 @@ func (p *Pool) fromSnapshot(i *Instance, b Birth) (done bool, err error) {
 }
 
 // restore takes a blank sandbox and makes i of it.
-func (p *Pool) restore(i *Instance, fresh []string, spec Spec, state *os.File) error {
-	began := time.Now()
+func (p *Pool) restore(i *Instance, birth Birth, plan Plan, state *os.File) error {
+	began, spec := time.Now(), plan.Spec
 	b, err := p.spares.take(p.ctx, spec)
 	i.start.Sandbox = time.Since(began)
 	if err != nil {
 		return err
 	}
-	spec.ID = i.ID[:12]
+	spec.ID, spec.Own = i.ID[:12], plan.Guest.Own(i.Version, birth)
 	spec.Process = func(Paths) Process { return Process{} } // is in the snapshot
-	err = i.restore(p.ctx, b, spec, state, fresh, p.cfg.Sink, p.cfg.InitLimit)
+	err = i.restore(p.ctx, b, spec, state, plan.Guest.Fresh(i.Version, birth), p.cfg.Sink, p.cfg.InitLimit)
 	if err != nil && i.sb == nil {
 		return errors.Join(err, b.Close())
 	}

@@ -33,6 +33,7 @@ type filling struct {
 	Slots    []int // descriptor numbers for the images
 	Memory   int64 // bytes that the code inside is told it has
 	Snapshot layout
+	Own      []string // the copy's, see sandbox.Spec
 }
 
 // maxFilling bounds the message.
@@ -134,7 +135,15 @@ func (b *bootCommand) takeFilling() error {
 		}
 		unix.Close(fd)
 	}
-	b.pages.Store(&pages{file: os.NewFile(uintptr(fds[last]), "snapshot"), layout: m.Snapshot})
+	p := &pages{file: os.NewFile(uintptr(fds[last]), "snapshot"), layout: m.Snapshot}
+	marks, err := readMarks(p.file, m.Snapshot)
+	if err != nil {
+		return fmt.Errorf("read where the snapshot's own values are: %w", err)
+	}
+	if p.patches, err = patchesOf(marks, m.Own, m.Snapshot.Pages); err != nil {
+		return err
+	}
+	b.pages.Store(p)
 	usage.MinimumTotalMemoryBytes = uint64(m.Memory)
 	usage.MaximumTotalMemoryBytes = uint64(m.Memory)
 	tmpfs.SetTotalHostMem(uint64(m.Memory))

@@ -3,6 +3,7 @@ package gvisor
 import (
 	"bufio"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,22 +35,32 @@ import (
 // to 10 ms each: so there are two until the last page is there.
 
 // layout tells how long a snapshot's sections are, in bytes and in the file's order.
-type layout struct{ Pages, Kernel, Metadata int64 }
+type layout struct{ Pages, Kernel, Metadata, Marks int64 }
 
 // layoutMagic begins the layout, which is the end of the file. Its last byte is the
 // format's number.
 const (
 	layoutMagic = "mayfly\x00" + string(rune(snapshotFormat))
-	layoutSize  = len(layoutMagic) + 3*8
+	layoutSize  = len(layoutMagic) + 4*8
 )
 
-// appendSections completes a snapshot, whose pages are in f already.
-func appendSections(f *os.File, kernel, metadata *os.File) error {
+// appendSections completes a snapshot, whose pages are in f already. own are the
+// saved sandbox's values.
+func appendSections(f *os.File, kernel, metadata *os.File, own []string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	at := layout{Pages: info.Size()}
+	marks, err := findMarks(io.NewSectionReader(f, 0, at.Pages), own)
+	if err != nil {
+		return err
+	}
+	where, err := json.Marshal(marks)
+	if err != nil {
+		return err
+	}
+	at.Marks = int64(len(where))
 	w := io.NewOffsetWriter(f, at.Pages)
 	for _, section := range []struct {
 		from *os.File
@@ -62,8 +73,8 @@ func appendSections(f *os.File, kernel, metadata *os.File) error {
 			return err
 		}
 	}
-	end := []byte(layoutMagic)
-	for _, n := range []int64{at.Pages, at.Kernel, at.Metadata} {
+	end := append(where, layoutMagic...)
+	for _, n := range []int64{at.Pages, at.Kernel, at.Metadata, at.Marks} {
 		end = binary.LittleEndian.AppendUint64(end, uint64(n))
 	}
 	_, err = w.Write(end)
@@ -85,11 +96,11 @@ func readLayout(f *os.File) (at layout, err error) {
 		return at, fmt.Errorf("the snapshot is cut off, or none of this version")
 	}
 	total := int64(layoutSize)
-	for i, section := range []*int64{&at.Pages, &at.Kernel, &at.Metadata} {
+	for i, section := range []*int64{&at.Pages, &at.Kernel, &at.Metadata, &at.Marks} {
 		*section = int64(binary.LittleEndian.Uint64(numbers[8*i:]))
 		total += *section
 	}
-	if total != info.Size() || min(at.Pages, at.Kernel, at.Metadata) < 0 {
+	if total != info.Size() || min(at.Pages, at.Kernel, at.Metadata, at.Marks) < 0 {
 		return at, fmt.Errorf("the snapshot has %d bytes in place of %d", info.Size(), total)
 	}
 	return at, nil
@@ -97,8 +108,9 @@ func readLayout(f *os.File) (at layout, err error) {
 
 // pages are the memory of a snapshot that is about to be restored.
 type pages struct {
-	file   *os.File
-	layout layout
+	file    *os.File
+	layout  layout
+	patches []patch
 }
 
 // loadInto has the restore that l is in the middle of load its memory from p. It
@@ -106,7 +118,7 @@ type pages struct {
 func (p *pages) loadInto(l *boot.Loader) {
 	metadata := bufio.NewReader(io.NewSectionReader(p.file, p.layout.Pages+p.layout.Kernel, p.layout.Metadata))
 	memory, loader := memoryOf(l)
-	reader, err := newPagesReader(p.file, p.layout.Pages)
+	reader, err := newPagesReader(p.file, p.layout.Pages, p.patches)
 	if err != nil {
 		panic(err) // as from memoryOf
 	}
@@ -141,14 +153,18 @@ type pagesReader struct {
 	cpus  int         // that the Sentry has by itself; 0 for as many as it has now
 }
 
-// newPagesReader returns a reader of the first n bytes of f. Its Close closes f.
-func newPagesReader(f *os.File, n int64) (*pagesReader, error) {
+// newPagesReader returns a reader of the first n bytes of f, with the patches in
+// their places. Its Close closes f.
+func newPagesReader(f *os.File, n int64, patches []patch) (*pagesReader, error) {
 	r := &pagesReader{ReaderAt: io.NewSectionReader(f, 0, n), file: f}
 	if n > 0 {
 		var err error
-		if r.pages, err = unix.Mmap(int(f.Fd()), 0, int(n), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		if r.pages, err = unix.Mmap(int(f.Fd()), 0, int(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE); err != nil {
 			return nil, fmt.Errorf("map the snapshot: %w", err)
 		}
+	}
+	for _, p := range patches {
+		copy(r.pages[p.at:], p.value)
 	}
 	return r, nil
 }

@@ -37,11 +37,11 @@ func fileOf(t *testing.T, content []byte) *os.File {
 
 func TestSectionsOfASnapshotAreFoundAgain(t *testing.T) {
 	f := fileOf(t, make([]byte, 3*page))
-	if err := appendSections(f, fileOf(t, []byte("kernel")), fileOf(t, []byte("where"))); err != nil {
+	if err := appendSections(f, fileOf(t, []byte("kernel")), fileOf(t, []byte("where")), []string{"mine"}); err != nil {
 		t.Fatal(err)
 	}
 	at, err := readLayout(f)
-	if want := (layout{3 * page, 6, 5}); err != nil || at != want {
+	if want := (layout{3 * page, 6, 5, int64(len(`[{"size":4,"at":null}]`))}); err != nil || at != want {
 		t.Fatalf("the layout is %v, %v, want %v", at, err, want)
 	}
 	b, err := os.ReadFile(f.Name())
@@ -70,7 +70,7 @@ func TestPagesReaderCopiesEachPageToItsPlace(t *testing.T) {
 	rng := rand.NewChaCha8([32]byte{})
 	rng.Read(from)
 	a, b := fileOf(t, nil), fileOf(t, bytes.Repeat([]byte{7}, 6*page))
-	r, err := newPagesReader(fileOf(t, from), 6*page) // what follows is no page
+	r, err := newPagesReader(fileOf(t, from), 6*page, nil) // what follows is no page
 	if err != nil {
 		t.Fatal(err)
 	}

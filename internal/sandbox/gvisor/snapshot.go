@@ -50,7 +50,7 @@ func buildOf(flags []string) func() string {
 
 // snapshotFormat changes when snapshots of an earlier one can't be used, though
 // it is the same gVisor: with the order of a sandbox's images, for one.
-const snapshotFormat = 3
+const snapshotFormat = 4
 
 // Shape implements sandbox.Snapshotter. Images, memory and processes are no
 // part of it: see filling.
@@ -109,7 +109,7 @@ func (s *Sandbox) restore(ctx context.Context, spec sandbox.Spec, state *os.File
 	if err != nil {
 		return err
 	}
-	fill := filling{Slots: s.slots, Memory: int64(spec.MemoryMB) << 20, Snapshot: at}
+	fill := filling{Slots: s.slots, Memory: int64(spec.MemoryMB) << 20, Snapshot: at, Own: spec.Own}
 	if err := s.sendFilling(fill, append(files, state)); err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (s *Sandbox) Save(ctx context.Context, state *os.File) error {
 	if err := s.control.call(ctx, boot.ContMgrCheckpoint, &opts, nil); err != nil {
 		return fmt.Errorf("save sandbox: %w", err)
 	}
-	if err := appendSections(state, kernel, metadata); err != nil {
+	if err := appendSections(state, kernel, metadata, s.spec.Own); err != nil {
 		return fmt.Errorf("save sandbox: %w", err)
 	}
 	return nil

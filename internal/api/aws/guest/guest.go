@@ -131,13 +131,22 @@ func (g *Guest) Copies(v *function.Version) bool {
 }
 
 // Fresh implements sandbox.Guest. Bootstraps put the variables of a restored copy
-// into its environment. That of a custom runtime's process nobody can reach: it
-// keeps what the snapshot holds.
+// into its environment. That of a custom runtime's process they can't reach: see Own.
 func (g *Guest) Fresh(v *function.Version, b sandbox.Birth) []string {
 	return []string{
 		"AWS_LAMBDA_INITIALIZATION_TYPE=" + initialization(v, b),
 		"AWS_LAMBDA_LOG_STREAM_NAME=" + LogStream(v.Version, b.ID),
 	}
+}
+
+// Own implements sandbox.Guest: a custom runtime's log stream. Its initialization
+// type stays that of the snapshot, whose process was started with it. Memory of
+// Python and Node is left as it is: they keep hashes of their texts.
+func (g *Guest) Own(v *function.Version, b sandbox.Birth) []string {
+	if r, err := g.cfg.Resolve(v.Runtime); err != nil || r.Family == runtimes.Python || r.Family == runtimes.Node {
+		return nil
+	}
+	return []string{LogStream(v.Version, b.ID)}
 }
 
 // webServer returns the command of the agent that runs a web server.

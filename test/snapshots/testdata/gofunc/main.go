@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
 )
 
 func random() string {
@@ -44,6 +45,6 @@ func main() {
 	hooks := restored()
 	lambda.Start(func(_ context.Context, e event) (any, error) {
 		time.Sleep(time.Duration(e.Sleep * float64(time.Second)))
-		return map[string]any{"born": born, "random": []string{random()}, "hooks": hooks, "now": float64(time.Now().UnixMilli()) / 1000}, nil
+		return map[string]any{"born": born, "random": []string{random()}, "hooks": hooks, "stream": lambdacontext.LogStreamName, "env": os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME"), "now": float64(time.Now().UnixMilli()) / 1000}, nil
 	})
 }
