@@ -23,14 +23,13 @@ import (
 	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/node"
-	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor"
 )
 
 // Main runs a package's tests; TestMain must call it, and nothing else. A
 // sandbox's kernel runs in copies of this very process, and Main is where they
 // turn into it.
 func Main(m *testing.M) {
-	gvisor.Reexec(node.Quiet()...)
+	node.Reexec()
 	os.Exit(m.Run())
 }
 

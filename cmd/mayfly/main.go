@@ -16,11 +16,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mayfly-dev/mayfly/internal/node"
-	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor"
 )
 
 func main() {
-	gvisor.Reexec(node.Quiet()...) // parts of sandboxes are this same binary
+	node.Reexec() // parts of sandboxes are this same binary
 	os.Exit(run())
 }
 

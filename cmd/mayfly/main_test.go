@@ -12,11 +12,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/mayfly-dev/mayfly/internal/node"
-	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor"
 )
 
 func TestMain(m *testing.M) {
-	gvisor.Reexec(node.Quiet()...)
+	node.Reexec()
 	testscript.Main(m, map[string]func(){"mayfly": main})
 }
 

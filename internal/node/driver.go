@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/guest"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor"
 	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor/egress"
@@ -15,9 +16,8 @@ import (
 
 const goarch = runtime.GOARCH
 
-// Quiet returns what must be called in a copy of this binary that becomes a
-// sandbox's kernel: see gvisor.Reexec.
-func Quiet() []func() { return []func(){spine.StopSampling} }
+// Reexec must be the first call of main: see gvisor.Reexec.
+func Reexec() { gvisor.Reexec(guest.Inside(), spine.StopSampling) }
 
 // openDriver makes the driver, with its network, and sweeps what a dead node
 // left.
@@ -36,7 +36,7 @@ func (n *Node) openDriver(ctx context.Context) (err error) {
 }
 
 func (n *Node) openGVisor() error {
-	cfg := gvisor.Config{Dir: n.path("run"), Log: n.log}
+	cfg := gvisor.Config{Dir: n.path("run"), Serves: true, Log: n.log}
 	switch {
 	case n.cfg.Egress == EgressNone:
 	case os.Geteuid() != 0:

@@ -160,6 +160,7 @@ type Paths struct {
 	Runtime string // our bootstraps and agent
 	Lang    string // the language runtime: its bin directory holds the interpreter
 	Tmp     string // writable
+	Serves  string // the loopback address at which the driver can serve the code: see Process.Serve; "" if it can't
 }
 
 // Process is a sandbox's first process.
@@ -167,6 +168,12 @@ type Process struct {
 	Args []string // Args[0] is an absolute path
 	Env  []string // the whole environment, KEY=value
 	Dir  string   // working directory
+
+	// Serve, if over 0, has the driver serve the code inside at Paths.Serves, in the
+	// guest's own protocol. It answers what comes over the link then, and an answer
+	// may have so many bytes. The process only writes to the link, and only before
+	// there is code that asks for work.
+	Serve int64
 }
 
 // Guest is how the code inside a sandbox asks for work: one per family of

@@ -13,6 +13,8 @@ import (
 	"gvisor.dev/gvisor/runsc/cli"
 	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
 	"gvisor.dev/gvisor/runsc/cmd/util"
+
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
 )
 
 const (
@@ -31,10 +33,11 @@ const (
 
 // Reexec must be the first call of main, and of TestMain in tests that use the
 // driver. When this process was started as a part of a sandbox (the same binary,
-// re-executed), Reexec runs that part and does not return; before it does, it
+// re-executed), Reexec runs that part and does not return. What inside makes
+// serves the code in there, where a Config says so. Before anything else it
 // calls quiet, which end what linked packages do in the background on their
 // own: under a Sentry's filter that is deadly. Otherwise it does nothing.
-func Reexec(quiet ...func()) {
+func Reexec(inside sandbox.Inside, quiet ...func()) {
 	switch {
 	case len(os.Args) == 0:
 		return
@@ -43,6 +46,10 @@ func Reexec(quiet ...func()) {
 			f()
 		}
 		tuneSentry()
+		if err := surround(inside); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(128)
+		}
 		cli.Run(nil, map[util.SubCommand]string{&bootCommand{}: "internal"}, nil)
 		os.Exit(128) // not reached: Run exits
 	case os.Args[0] == "/proc/self/exe" && len(os.Args) > 1 && os.Args[1] == "umount":

@@ -51,6 +51,10 @@ type Config struct {
 	// does running as a normal user, whatever this says.
 	Network Network
 
+	// Serves says that the sandboxes' kernels can serve the code inside: Reexec is
+	// given what they need for it.
+	Serves bool
+
 	// Log takes what can't be returned: a sandbox whose kernel crashed. Nil
 	// discards it.
 	Log *slog.Logger

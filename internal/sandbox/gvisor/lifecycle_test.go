@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/api/aws/guest"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/sandbox/sandboxtest"
 )
@@ -24,7 +25,7 @@ import (
 const nodeEnv = "MAYFLY_TEST_NODE"
 
 func TestMain(m *testing.M) {
-	Reexec()
+	Reexec(guest.Inside())
 	if dir := os.Getenv(nodeEnv); dir != "" {
 		if err := node(dir); err != nil {
 			fmt.Println("error:", err)

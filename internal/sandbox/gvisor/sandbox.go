@@ -120,8 +120,9 @@ func (d *Driver) create(ctx context.Context, spec sandbox.Spec, img images) (_ *
 		}
 	}
 	s.netns = netns
-	s.oci = ociSpec(spec, img, netns)
-	ready, err := s.spawn(img, netns)
+	p := spec.Process(d.paths())
+	s.oci = ociSpec(spec, p, img, netns)
+	ready, err := s.spawn(img, netns, p.Serve)
 	if ready != nil {
 		defer ready.Close()
 	}

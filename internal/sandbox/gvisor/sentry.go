@@ -39,6 +39,7 @@ type bootCommand struct {
 	mounts                  specutils.GoferMountConfFlags
 	cpus                    int
 	memory                  uint64
+	serve                   int
 
 	exitFD  int
 	donated int
@@ -68,6 +69,7 @@ func (b *bootCommand) SetFlags(f *flag.FlagSet) {
 	f.Var(&b.mounts, "gofer-mount-confs", "what the mounts are made of")
 	f.IntVar(&b.cpus, "cpu-num", 1, "CPUs that the code inside sees")
 	f.Uint64Var(&b.memory, "total-memory", 0, "bytes that the code inside is told it has")
+	f.IntVar(&b.serve, serveFlag, 0, "bytes that an answer to the kernel's own server may have; 0 for no server")
 	f.IntVar(&b.exitFD, exitFDFlag, -1, "pipe that takes the first process's wait status")
 	f.IntVar(&b.donated, donatedFlag, 0, "number of descriptors that are this process's to have")
 	f.IntVar(&b.fillFD, fillFlag, -1, "socket that says what a blank sandbox is to become")
@@ -171,6 +173,12 @@ func (b *bootCommand) load(id string, conf *config.Config) (*boot.Loader, error)
 	sandboxsetup.UmountProcFile(umount)
 	addSlimming(l)
 	l.PreSeccompCallback = func() {
+		if s := around.Load(); s != nil {
+			if err := s.meet(l, b.serve); err != nil {
+				fmt.Fprintln(os.Stderr, "serve the code inside:", err)
+				os.Exit(128)
+			}
+		}
 		if p := b.pages.Swap(nil); p != nil {
 			p.loadInto(l)
 		}

@@ -165,7 +165,7 @@ func (d *donations) add(name string, f *os.File) string {
 }
 
 // spawn starts the Sentry. The returned pipe gets a byte when it is ready.
-func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
+func (s *Sandbox) spawn(img images, netns string, serve int64) (ready *os.File, err error) {
 	var d donations
 	var ours []*os.File // closed here in any case: the child has its own
 	defer func() {
@@ -212,6 +212,7 @@ func (s *Sandbox) spawn(img images, netns string) (ready *os.File, err error) {
 		"--gofer-mount-confs="+img.mountConfs(),
 		"--total-memory="+strconv.FormatInt(int64(s.spec.MemoryMB)<<20, 10),
 		"--cpu-num="+strconv.Itoa(cpus),
+		"--"+serveFlag+"="+strconv.FormatInt(serve, 10),
 	)
 	text, merr := json.Marshal(s.oci)
 	if merr != nil {

@@ -36,8 +36,17 @@ const (
 // read-only, so the driver can't make them.
 var mountPoints = []string{"proc", "sys", "dev", "tmp", "var/task"}
 
-// insidePaths are the Paths of every sandbox of this driver.
+// insidePaths are where all is in every sandbox of this driver.
 var insidePaths = sandbox.Paths{Task: taskDir, Runtime: runtimeDir, Lang: "/var/lang", Tmp: tmpDir}
+
+// paths returns the Paths of this driver's sandboxes.
+func (d *Driver) paths() sandbox.Paths {
+	p := insidePaths
+	if d.cfg.Serves {
+		p.Serves = serviceAddress
+	}
+	return p
+}
 
 // images are the EROFS images of a sandbox, in the order in which gVisor wants
 // their descriptors. node is "" when the root image has no place for it.
@@ -104,8 +113,7 @@ func (i images) mountConfs() string {
 }
 
 // ociSpec words a sandbox in OCI's terms, which gVisor boots from.
-func ociSpec(spec sandbox.Spec, img images, netns string) *specs.Spec {
-	p := spec.Process(insidePaths)
+func ociSpec(spec sandbox.Spec, p sandbox.Process, img images, netns string) *specs.Spec {
 	readOnly := []string{"ro", "nosuid", "nodev"}
 	s := &specs.Spec{
 		Version: "1.0.0",

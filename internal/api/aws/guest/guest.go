@@ -98,6 +98,7 @@ func (g *Guest) Process(v *function.Version, b sandbox.Birth, p sandbox.Paths) (
 	agent := p.Runtime + "/" + agentName
 	program := p.Lang + "/bin/" + r.Command
 	var args []string
+	var serve int64
 	switch {
 	case v.Web != nil:
 		args = webServer(agent, v.Web, p)
@@ -112,6 +113,8 @@ func (g *Guest) Process(v *function.Version, b sandbox.Birth, p sandbox.Paths) (
 			"--max-old-space-size=" + strconv.Itoa(v.MemoryMB*90/100),
 			p.Runtime + "/" + node.Name, limit,
 		}
+	case p.Serves != "":
+		args, serve = []string{agent, "start", p.Serves}, g.cfg.MaxResponse
 	default:
 		port := "9001"
 		if p.Root != "" {
@@ -119,7 +122,7 @@ func (g *Guest) Process(v *function.Version, b sandbox.Birth, p sandbox.Paths) (
 		}
 		args = []string{agent, "serve", port, limit}
 	}
-	return sandbox.Process{Args: args, Env: g.environment(v, r, b, p), Dir: p.Task}, nil
+	return sandbox.Process{Args: args, Env: g.environment(v, r, b, p), Dir: p.Task, Serve: serve}, nil
 }
 
 // Copies implements sandbox.Guest: our bootstraps know of snapshots, and so does

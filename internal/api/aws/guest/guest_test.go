@@ -72,6 +72,21 @@ func TestProcessesAndEnvironmentsAreLambdas(t *testing.T) {
 	}
 }
 
+func TestCustomRuntimesAreServedByADriverThatCan(t *testing.T) {
+	serving := isolated
+	serving.Serves = "127.0.0.1:9001"
+	for family, serves := range map[runtimes.Family]bool{runtimes.Provided: true, runtimes.Python: false, runtimes.Node: false} {
+		p, err := testGuest(t, runtimes.Runtime{Family: family}).Process(&function.Version{}, sandbox.Birth{ID: "i"}, serving)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"/var/runtime/agent", "start", serving.Serves}
+		if served := slices.Equal(p.Args, want) && p.Serve == testLimit; served != serves || !serves && p.Serve != 0 {
+			t.Errorf("%s: %q, %d bytes", family, p.Args, p.Serve)
+		}
+	}
+}
+
 func TestProcessSaysWhyAnInstanceWasStarted(t *testing.T) {
 	g := testGuest(t, runtimes.Runtime{Family: runtimes.Provided})
 	for birth, want := range map[sandbox.Birth]string{

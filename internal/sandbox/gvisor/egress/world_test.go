@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mayfly-dev/mayfly/internal/sandbox"
 	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	gvisor.Reexec()
+	gvisor.Reexec(sandbox.Inside{})
 	switch filepath.Base(os.Args[0]) {
 	case asHost:
 		os.Exit(m.Run())

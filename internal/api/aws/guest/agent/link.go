@@ -6,22 +6,7 @@ import (
 	"syscall"
 )
 
-// The kinds of frame; package sandbox defines them, a test compares.
-const (
-	frameInvoke    = 1
-	frameShutdown  = 2
-	frameSnapshot  = 3
-	frameRestore   = 4
-	frameReady     = 16
-	frameInitError = 17
-	frameResponse  = 18
-	frameFailure   = 19
-	frameHead      = 20
-	frameChunk     = 21
-	frameEnd       = 22
-
-	framePrefix = 8
-)
+const framePrefix = 8
 
 // link is the connection to the host. Reads and writes block.
 type link struct {

@@ -1,25 +1,13 @@
 package main
 
 import (
+	"github.com/mayfly-dev/mayfly/internal/api/aws/guest/runtimeapi"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/mayfly-dev/mayfly/internal/sandbox"
 )
-
-func TestFrameKindsAreTheContracts(t *testing.T) {
-	for ours, theirs := range map[byte]sandbox.FrameKind{
-		frameInvoke: sandbox.FrameInvoke, frameShutdown: sandbox.FrameShutdown, frameReady: sandbox.FrameReady,
-		frameSnapshot: sandbox.FrameSnapshot, frameRestore: sandbox.FrameRestore,
-		frameInitError: sandbox.FrameInitError, frameResponse: sandbox.FrameResponse, frameFailure: sandbox.FrameFailure,
-		frameHead: sandbox.FrameHead, frameChunk: sandbox.FrameChunk, frameEnd: sandbox.FrameEnd,
-	} {
-		if ours != byte(theirs) {
-			t.Errorf("kind %d is %d in package sandbox", ours, theirs)
-		}
-	}
-}
 
 func TestLinkReadsAndWritesTheContractsFrames(t *testing.T) {
 	hostIn, out, err := os.Pipe()
@@ -56,7 +44,7 @@ func TestLinkReadsAndWritesTheContractsFrames(t *testing.T) {
 			t.Errorf("received %d %q and %d bytes", got.kind, got.header, len(got.body))
 		}
 	}
-	if err := l.send(frameFailure, "Error-Type: x\r\n", []byte(large)); err != nil {
+	if err := l.send(runtimeapi.FrameFailure, "Error-Type: x\r\n", []byte(large)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := sandbox.ReadFrame(hostIn, 1<<20)

@@ -11,6 +11,7 @@
 // the frames). The log is standard error.
 //
 //	agent serve PORT LIMIT       run LAMBDA_TASK_ROOT/bootstrap or /opt/bootstrap
+//	agent start ADDRESS          the same, with the Runtime API served by another at ADDRESS
 //	agent exec PROGRAM [ARG]...  become PROGRAM, with the link on 3 and 4
 //	agent web PORT PATH COMMAND [ARG]...  run a program that serves HTTP by itself
 //
@@ -23,10 +24,12 @@
 package main
 
 import (
+	"github.com/mayfly-dev/mayfly/internal/api/aws/guest/runtimeapi"
 	"io"
 	"os"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -41,8 +44,12 @@ func main() {
 		}
 		serveWeb(port, os.Args[3], os.Args[4:])
 	}
+	if len(os.Args) == 3 && os.Args[1] == "start" {
+		var never atomic.Bool
+		reap(startChild(newLink(), os.Args[2]), &never)
+	}
 	if len(os.Args) != 4 || os.Args[1] != "serve" {
-		fatal("usage: agent serve PORT LIMIT | agent web PORT PATH COMMAND [ARG]... | agent exec PROGRAM [ARG]...", nil)
+		fatal("usage: agent serve PORT LIMIT | agent start ADDRESS | agent web PORT PATH COMMAND [ARG]... | agent exec PROGRAM [ARG]...", nil)
 	}
 	port, err := strconv.Atoi(os.Args[2])
 	if err != nil {
@@ -62,20 +69,25 @@ func serve(port, limit int) {
 	if err != nil {
 		fatal("listen on the loopback interface", err)
 	}
-	child, words := start(syscall.Environ(), addr)
-	if words != "" {
-		body := errorDocument("Runtime.InvalidEntrypoint", words)
-		if err := s.link.send(frameInitError, errorTypeHeader("Runtime.InvalidEntrypoint"), body); err != nil {
-			fatal("write to the link", err)
-		}
-		os.Exit(1)
-	}
-	s.child = child
-	go reap(child, &s.ending)
+	s.child = startChild(s.link, addr)
+	go reap(s.child, &s.ending)
 	if err := s.run(); err != io.EOF {
 		fatal("serve", err)
 	}
 	os.Exit(0) // the host is gone
+}
+
+// startChild runs the function's bootstrap. Where that can't be, the host is told.
+func startChild(l *link, addr string) int {
+	child, words := start(syscall.Environ(), addr)
+	if words != "" {
+		body := runtimeapi.ErrorDocument("Runtime.InvalidEntrypoint", words)
+		if err := l.send(runtimeapi.FrameInitError, runtimeapi.ErrorTypeHeader("Runtime.InvalidEntrypoint"), body); err != nil {
+			fatal("write to the link", err)
+		}
+		os.Exit(1)
+	}
+	return child
 }
 
 // fatal says what went wrong and ends the agent, and with it the sandbox.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/guest/runtimeapi"
 	"os"
 	"strconv"
 	"strings"
@@ -27,8 +28,8 @@ func serveWeb(port int, path string, command []string) {
 	}
 	child, words := startWeb(syscall.Environ(), port, command)
 	if words != "" {
-		body := errorDocument("Runtime.InvalidEntrypoint", words)
-		if err := l.send(frameInitError, errorTypeHeader("Runtime.InvalidEntrypoint"), body); err != nil {
+		body := runtimeapi.ErrorDocument("Runtime.InvalidEntrypoint", words)
+		if err := l.send(runtimeapi.FrameInitError, runtimeapi.ErrorTypeHeader("Runtime.InvalidEntrypoint"), body); err != nil {
 			fatal("write to the link", err)
 		}
 		os.Exit(1)
@@ -42,12 +43,12 @@ func serveWeb(port int, path string, command []string) {
 	if err != nil {
 		fatal("relay to the program", err)
 	}
-	if err := l.send(frameReady, "Port: "+strconv.Itoa(outer)+"\r\n", nil); err != nil {
+	if err := l.send(runtimeapi.FrameReady, "Port: "+strconv.Itoa(outer)+"\r\n", nil); err != nil {
 		fatal("write to the link", err)
 	}
 	for {
 		f, err := l.receive()
-		if err == nil && f.kind == frameShutdown {
+		if err == nil && f.kind == runtimeapi.FrameShutdown {
 			_ = syscall.Kill(child, syscall.SIGTERM) // its end is ours
 			continue
 		}

@@ -78,23 +78,28 @@ func build(dir, arch string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// sources are the folders that the agent is built from, below package guest's.
+var sources = []string{"agent", "runtimeapi"}
+
 // sum describes what the agent is built from: the compiler on the first line,
 // a hash over the sources on the second.
 func sum(dir string) (string, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "agent", "*.go"))
-	if err != nil {
-		return "", err
-	}
 	h := sha256.New()
-	for _, name := range names { // Glob sorts
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		text, err := os.ReadFile(name)
+	for _, from := range sources {
+		names, err := filepath.Glob(filepath.Join(dir, from, "*.go"))
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%s %d\n%s", filepath.Base(name), len(text), text)
+		for _, name := range names { // Glob sorts
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(name)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(h, "%s/%s %d\n%s", from, filepath.Base(name), len(text), text)
+		}
 	}
 	return runtime.Version() + "\n" + hex.EncodeToString(h.Sum(nil)) + "\n", nil
 }

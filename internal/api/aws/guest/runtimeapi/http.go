@@ -1,13 +1,15 @@
-package main
+package runtimeapi
 
 import (
 	"bytes"
 	"strconv"
 )
 
-// Limits of what a client may send.
+// Limits of what a client may send. A head may be larger than the values that are
+// kept of it: clients of AWS's put an error's whole stack into a field for X-Ray.
 const (
 	maxHead    = 64 << 10 // request line and header, and again for trailers
+	maxValue   = 8 << 10  // a path, or a field's value, that is kept
 	maxSizeRow = 1 << 10  // one chunk-size line
 )
 
@@ -19,8 +21,11 @@ type httpError struct {
 
 var (
 	errBadRequest = &httpError{"400 Bad Request", "malformed HTTP request"}
+	errPipelined  = &httpError{"400 Bad Request", "a request came before the last one was answered"}
 	errHeadSize   = &httpError{"431 Request Header Fields Too Large", "header over 64 KiB"}
+	errValueSize  = &httpError{"431 Request Header Fields Too Large", "header field over 8 KiB"}
 	errCoding     = &httpError{"501 Not Implemented", "unsupported Transfer-Encoding"}
+	errMemory     = &httpError{"503 Service Unavailable", "the connections hold too much"}
 )
 
 // request is what the Runtime API needs to know of an HTTP request.
@@ -36,10 +41,10 @@ type request struct {
 	tooLarge     bool   // the body was over the limit and has been dropped
 }
 
-type phase uint8
+type parsing uint8
 
 const (
-	inHead phase = iota
+	inHead parsing = iota
 	inBody
 	inChunkSize
 	inChunk
@@ -48,21 +53,93 @@ const (
 	complete
 )
 
-// parser reads HTTP/1.1 requests from one connection, piece by piece.
+// parser reads HTTP/1.1 requests from one connection, piece by piece. Its memory
+// is counted against room, which the parsers of all connections share.
 type parser struct {
-	limit int    // most bytes of a body that are kept
-	in    []byte // received and not yet consumed
-	phase phase
-	left  int64 // bytes of the body, or of its chunk, still to come
-	flows bool  // the body is taken away as it comes: no limit holds for it
-	body  []byte
-	req   request
+	limit int // most bytes of a body that are kept
+	room  *room
+
+	held    []byte // received and not consumed, between two calls of feed
+	in      []byte // the same within one
+	scanned int    // bytes of in that are known to hold no end of what is looked for
+	phase   parsing
+	left    int64 // bytes of the body, or of its chunk, still to come
+	flows   bool  // the body is taken away as it comes: no limit holds for it
+	body    []byte
+	req     request
 }
 
+// room is how much memory parsers may hold together, in bytes.
+type room struct{ left int }
+
+// grow returns b with space for n more bytes, and at least twice the space it had
+// unless that is over most.
+func (r *room) grow(b []byte, n, most int) ([]byte, *httpError) {
+	if n <= cap(b)-len(b) {
+		return b, nil
+	}
+	size := max(len(b)+n, min(2*cap(b), most))
+	if size-cap(b) > r.left {
+		return b, errMemory
+	}
+	r.left -= size - cap(b)
+	return append(make([]byte, 0, size), b...), nil
+}
+
+// release returns b's space.
+func (r *room) release(b []byte) { r.left += cap(b) }
+
 // feed takes received bytes and returns true once req is complete. Bytes of a
-// following request stay for the time after reset.
+// following request stay for the time after reset. It keeps nothing of data.
 func (p *parser) feed(data []byte) (bool, *httpError) {
-	p.in = append(p.in, data...)
+	p.in = data
+	if len(p.held) > 0 {
+		held, err := p.room.grow(p.held, len(data), maxHead+p.limit)
+		if err != nil {
+			return false, err
+		}
+		p.held = append(held, data...)
+		p.in = p.held
+	}
+	done, err := p.advance()
+	if err != nil {
+		return false, err
+	}
+	return done, p.keep()
+}
+
+// keep holds on to what has not been consumed.
+func (p *parser) keep() (err *httpError) {
+	switch {
+	case len(p.in) == 0 && cap(p.held) > keepSpace:
+		p.room.release(p.held)
+		p.held = nil
+	case len(p.held) > 0: // in is its end
+		p.held = p.held[:copy(p.held, p.in)]
+	default:
+		if p.held, err = p.room.grow(p.held[:0], len(p.in), 0); err == nil {
+			p.held = append(p.held, p.in...)
+		}
+	}
+	p.in = nil
+	return err
+}
+
+// keepSpace is how much space a connection keeps for its next request.
+const keepSpace = 16 << 10
+
+// more reports whether bytes of a following request have come. Some clients send
+// an empty line after a body.
+func (p *parser) more() bool { return len(bytes.Trim(p.held, "\r\n")) > 0 }
+
+// close lets go of all memory.
+func (p *parser) close() {
+	p.room.release(p.held)
+	p.room.release(p.body)
+	p.held, p.body = nil, nil
+}
+
+func (p *parser) advance() (bool, *httpError) {
 	for {
 		var more bool
 		var err *httpError
@@ -70,7 +147,7 @@ func (p *parser) feed(data []byte) (bool, *httpError) {
 		case inHead:
 			more, err = p.head()
 		case inBody, inChunk:
-			more = p.take()
+			more, err = p.take()
 		case inChunkSize:
 			more, err = p.chunkSize()
 		case inChunkEnd:
@@ -92,10 +169,11 @@ func (p *parser) feed(data []byte) (bool, *httpError) {
 
 // reset makes ready for the next request.
 func (p *parser) reset() {
-	if cap(p.body) > 1<<20 {
+	if cap(p.body) > keepSpace {
+		p.room.release(p.body)
 		p.body = nil
 	}
-	*p = parser{limit: p.limit, in: p.in, body: p.body[:0]}
+	*p = parser{limit: p.limit, room: p.room, held: p.held, body: p.body[:0]}
 }
 
 // awaitsBody reports whether the head is read and the body is not.
@@ -108,7 +186,7 @@ func (p *parser) head() (more bool, err *httpError) {
 	for bytes.HasPrefix(p.in, []byte("\r\n")) { // RFC 9112, 2.2: ignore empty lines before a request
 		p.consume(2)
 	}
-	end := bytes.Index(p.in, []byte("\r\n\r\n"))
+	end := p.find("\r\n\r\n")
 	if end > maxHead || end < 0 && len(p.in) > maxHead {
 		return false, errHeadSize
 	}
@@ -134,7 +212,6 @@ func (p *parser) head() (more bool, err *httpError) {
 		p.phase = inChunkSize
 	case length > 0:
 		p.phase, p.left = inBody, length
-		p.reserve(length)
 	default:
 		p.phase = complete
 	}
@@ -172,6 +249,9 @@ func (p *parser) requestLine(line []byte) (http10 bool, err *httpError) {
 		target = after[slash:]
 	}
 	target, _, _ = bytes.Cut(target, []byte("?"))
+	if len(target) > maxValue {
+		return false, errValueSize
+	}
 	p.req.method, p.req.path, p.req.close = string(method), string(target), http10
 	return http10, nil
 }
@@ -194,6 +274,9 @@ func (p *parser) fields(lines []byte, http10 bool) (length int64, chunked bool, 
 			if !equalFold(value, "chunked") || http10 {
 				return 0, false, errCoding
 			}
+			if chunked {
+				return 0, false, errBadRequest
+			}
 			chunked = true
 		case equalFold(name, "connection"):
 			if hasToken(value, "close") {
@@ -204,7 +287,9 @@ func (p *parser) fields(lines []byte, http10 bool) (length int64, chunked bool, 
 		case equalFold(name, "expect"):
 			p.req.expect = equalFold(value, "100-continue")
 		default:
-			p.note(name, value)
+			if err = p.note(name, value); err != nil {
+				return 0, false, err
+			}
 		}
 	}
 	if chunked && length >= 0 {
@@ -214,21 +299,30 @@ func (p *parser) fields(lines []byte, http10 bool) (length int64, chunked bool, 
 }
 
 // note keeps a field that the Runtime API defines, from the header or a trailer.
-func (p *parser) note(name, value []byte) {
+func (p *parser) note(name, value []byte) *httpError {
+	var to *string
 	switch {
-	case equalFold(name, "lambda-runtime-function-error-type"):
-		p.req.errorType = string(value)
-	case equalFold(name, "lambda-runtime-function-response-mode"):
-		p.req.mode = string(value)
 	case equalFold(name, "lambda-runtime-function-error-body"):
-		p.req.errorBody = string(value)
+		p.req.errorBody = string(value) // a document: feed bounds it
+		return nil
+	case equalFold(name, "lambda-runtime-function-error-type"):
+		to = &p.req.errorType
+	case equalFold(name, "lambda-runtime-function-response-mode"):
+		to = &p.req.mode
 	case equalFold(name, "content-type"):
-		p.req.contentType = string(value)
+		to = &p.req.contentType
+	default:
+		return nil
 	}
+	if len(value) > maxValue {
+		return errValueSize
+	}
+	*to = string(value)
+	return nil
 }
 
 func (p *parser) chunkSize() (more bool, err *httpError) {
-	end := bytes.Index(p.in, []byte("\r\n"))
+	end := p.find("\r\n")
 	if end > maxSizeRow || end < 0 && len(p.in) > maxSizeRow {
 		return false, errBadRequest
 	}
@@ -248,23 +342,37 @@ func (p *parser) chunkSize() (more bool, err *httpError) {
 	return false, nil
 }
 
-func (p *parser) take() (more bool) {
-	n := min(p.left, int64(len(p.in)))
-	if p.req.tooLarge || !p.flows && int64(len(p.body))+n > int64(p.limit) {
-		p.req.tooLarge, p.body = true, nil
+func (p *parser) take() (more bool, err *httpError) {
+	n := int(min(p.left, int64(len(p.in))))
+	if !p.flows && len(p.body)+n > p.limit {
+		p.req.tooLarge = true
+	}
+	if p.req.tooLarge {
+		p.room.release(p.body)
+		p.body = nil
 	} else {
+		want := n
+		if p.phase == inBody && p.left <= int64(p.limit) { // don't copy it as it grows
+			want = int(p.left)
+		}
+		if p.flows {
+			want = n
+		}
+		if p.body, err = p.room.grow(p.body, want, p.limit); err != nil {
+			return false, err
+		}
 		p.body = append(p.body, p.in[:n]...)
 	}
-	p.consume(int(n))
-	if p.left -= n; p.left > 0 {
-		return true
+	p.consume(n)
+	if p.left -= int64(n); p.left > 0 {
+		return true, nil
 	}
 	if p.phase == inBody {
 		p.phase = complete
 	} else {
 		p.phase = inChunkEnd
 	}
-	return false
+	return false, nil
 }
 
 func (p *parser) chunkEnd() (more bool, err *httpError) {
@@ -285,7 +393,7 @@ func (p *parser) trailer() (more bool, err *httpError) {
 		p.phase = complete
 		return false, nil
 	}
-	end := bytes.Index(p.in, []byte("\r\n\r\n"))
+	end := p.find("\r\n\r\n")
 	if limit := maxHead + p.limit; end > limit || end < 0 && len(p.in) > limit { // an error body may be in it
 		return false, errHeadSize
 	}
@@ -297,26 +405,26 @@ func (p *parser) trailer() (more bool, err *httpError) {
 		if name, value, lines, err = cutField(lines); err != nil {
 			return false, err
 		}
-		p.note(name, value)
+		if err = p.note(name, value); err != nil {
+			return false, err
+		}
 	}
 	p.consume(end + 4)
 	p.phase = complete
 	return false, nil
 }
 
-func (p *parser) consume(n int) {
-	p.in = p.in[:copy(p.in, p.in[n:])]
-	if len(p.in) == 0 && cap(p.in) > 1<<20 {
-		p.in = nil
-	}
-}
+func (p *parser) consume(n int) { p.in, p.scanned = p.in[n:], 0 }
 
-// reserve makes room for a body whose length is known, so that it is not copied
-// as it grows. What a client announces is believed up to the limit only.
-func (p *parser) reserve(n int64) {
-	if !p.flows && n <= int64(p.limit) && n > int64(cap(p.body)) {
-		p.body = make([]byte, 0, n)
+// find returns where in begins to hold end, or -1. It looks at no byte of a slow
+// client's again.
+func (p *parser) find(end string) int {
+	from := max(p.scanned-len(end)+1, 0)
+	if i := bytes.Index(p.in[from:], []byte(end)); i >= 0 {
+		return from + i
 	}
+	p.scanned = len(p.in)
+	return -1
 }
 
 // cutField returns the first field of lines, each of which ends with CRLF.

@@ -1,4 +1,4 @@
-package main
+package runtimeapi
 
 import (
 	"encoding/base64"
@@ -24,21 +24,25 @@ const (
 	typeTooLarge = "Function.ResponseSizeTooLarge"
 )
 
-// api is the Runtime API's state machine. It decides; server does the I/O.
+// api is the Runtime API's state machine. It decides what Server does.
 type api struct {
 	state   state
 	limit   int
-	call    frame // the call that runs, or the last one
-	callID  string
+	call    frame   // the call that runs
+	callID  string  // of the call that runs, or of the last one
 	queued  *frame  // a call that came before the runtime asked for it
 	waiters []*conn // in invocation/next
 	copies  []*conn // in restore/next
 	owes    bool    // the host waits for Ready of a copy
 }
 
+// frame is a call as the host sent it. Nobody changes its slices.
+type frame struct{ header, body []byte }
+
 // reply is the answer to a request. A nil reply means that the client waits.
 type reply struct {
-	status string
+	status string // the status line's, or "" when head is the whole head
+	head   []byte
 	body   []byte
 }
 
@@ -102,11 +106,11 @@ func (a *api) next(c *conn) (*reply, outcome) {
 	case streaming:
 		return a.refuse("Ready"), outcome{}
 	case running: // asked again: the same call once more, as AWS's emulator does
-		return &reply{body: nextBody(&a.call)}, outcome{}
+		return nextReply(&a.call), outcome{}
 	}
 	var out outcome
 	if a.state == started || a.owes {
-		out.kind = frameReady
+		out.kind = FrameReady
 	}
 	a.owes = false
 	a.state = ready
@@ -122,7 +126,7 @@ func (a *api) restoreNext(c *conn) (*reply, outcome) {
 	}
 	a.state = restoring
 	a.copies = append(a.copies, c)
-	return nil, outcome{kind: frameReady}
+	return nil, outcome{kind: FrameReady}
 }
 
 // restore is the host's word that this is a copy. It returns whom to tell; if
@@ -144,7 +148,7 @@ func (a *api) restoreError(r *request) (*reply, outcome) {
 		return a.refuse("RestoreError"), outcome{}
 	}
 	a.state = initFailed
-	return accepted, outcome{frameInitError, errorTypeHeader(knownErrorType(r.errorType)), r.body}
+	return accepted, outcome{FrameInitError, ErrorTypeHeader(knownErrorType(r.errorType)), r.body}
 }
 
 // take gives the queued call to a waiting connection, if there are both.
@@ -157,7 +161,7 @@ func (a *api) take() (*conn, *reply) {
 	a.call, a.queued = *a.queued, nil
 	a.callID = field(a.call.header, "Lambda-Runtime-Aws-Request-Id")
 	a.state = running
-	return c, &reply{body: nextBody(&a.call)}
+	return c, nextReply(&a.call)
 }
 
 // untake puts a call back whose connection turned out to be dead.
@@ -189,9 +193,9 @@ func (a *api) initError(r *request) (*reply, outcome) {
 	a.state = initFailed
 	body := r.body
 	if r.tooLarge {
-		body = errorDocument("Runtime.Unknown", "the error document is over the size limit")
+		body = ErrorDocument("Runtime.Unknown", "the error document is over the size limit")
 	}
-	return accepted, outcome{frameInitError, errorTypeHeader(knownErrorType(r.errorType)), body}
+	return accepted, outcome{FrameInitError, ErrorTypeHeader(knownErrorType(r.errorType)), body}
 }
 
 func (a *api) response(id string, r *request) (*reply, outcome) {
@@ -201,15 +205,21 @@ func (a *api) response(id string, r *request) (*reply, outcome) {
 	if a.state != running {
 		return a.refuse("InvocationResponse"), outcome{}
 	}
-	a.state = responseSent
+	a.answered()
 	switch {
 	case r.mode != "" && r.mode != streamed:
 		return errorReply("400 Bad Request", "InvalidFunctionResponseMode", "Invalid function response mode"),
-			outcome{frameFailure, errorTypeHeader("Runtime.InvalidResponseModeHeader"), nil}
+			outcome{FrameFailure, ErrorTypeHeader("Runtime.InvalidResponseModeHeader"), nil}
 	case r.tooLarge:
 		return a.tooLarge()
 	}
-	return accepted, outcome{kind: frameResponse, body: r.body}
+	return accepted, outcome{kind: FrameResponse, body: r.body}
+}
+
+// answered notes that the call that ran has its answer, and lets go of it.
+func (a *api) answered() {
+	a.state = responseSent
+	a.call = frame{}
 }
 
 // opens reports whether r, whose head is there, begins a streamed answer, and
@@ -225,28 +235,28 @@ func (a *api) opens(r *request) (outcome, bool) {
 	if kind == "" {
 		kind = "application/octet-stream"
 	}
-	return outcome{kind: frameHead, header: "Content-Type: " + kind + "\r\n"}, true
+	return outcome{kind: FrameHead, header: "Content-Type: " + kind + "\r\n"}, true
 }
 
 // closes ends the streamed answer of r. One that failed midway says how in its
 // trailers.
 func (a *api) closes(r *request) outcome {
-	a.state = responseSent
+	a.answered()
 	if r.errorType == "" {
-		return outcome{kind: frameEnd}
+		return outcome{kind: FrameEnd}
 	}
 	body, err := base64.StdEncoding.DecodeString(r.errorBody)
 	if err != nil {
-		body = errorDocument(r.errorType, "the error body in the trailer is not base64")
+		body = ErrorDocument(r.errorType, "the error body in the trailer is not base64")
 	}
-	return outcome{frameEnd, errorTypeHeader(r.errorType), body}
+	return outcome{FrameEnd, ErrorTypeHeader(r.errorType), body}
 }
 
 // breaks ends a streamed answer whose connection closed before its end.
 func (a *api) breaks() outcome {
-	a.state = responseSent
+	a.answered()
 	const typ = "Runtime.TruncatedResponse"
-	return outcome{frameEnd, errorTypeHeader(typ), errorDocument(typ, "the runtime closed its connection within a streamed answer")}
+	return outcome{FrameEnd, ErrorTypeHeader(typ), ErrorDocument(typ, "the runtime closed its connection within a streamed answer")}
 }
 
 func (a *api) failure(id string, r *request) (*reply, outcome) {
@@ -256,11 +266,11 @@ func (a *api) failure(id string, r *request) (*reply, outcome) {
 	if a.state != running {
 		return a.refuse("InvocationErrorResponse"), outcome{}
 	}
-	a.state = responseSent
+	a.answered()
 	if r.tooLarge {
 		return a.tooLarge()
 	}
-	return accepted, outcome{frameFailure, errorTypeHeader(knownErrorType(r.errorType)), r.body}
+	return accepted, outcome{FrameFailure, ErrorTypeHeader(knownErrorType(r.errorType)), r.body}
 }
 
 func (a *api) tooLarge() (*reply, outcome) {
@@ -268,7 +278,7 @@ func (a *api) tooLarge() (*reply, outcome) {
 	words := "Response payload size exceeded maximum allowed payload size (" + max + " bytes)."
 	return errorReply("413 Request Entity Too Large", "RequestEntityTooLarge",
 			"Exceeded maximum allowed payload size ("+max+" bytes)."),
-		outcome{frameFailure, errorTypeHeader(typeTooLarge), errorDocument(typeTooLarge, words)}
+		outcome{FrameFailure, ErrorTypeHeader(typeTooLarge), ErrorDocument(typeTooLarge, words)}
 }
 
 func (a *api) refuse(to string) *reply {
@@ -278,19 +288,19 @@ func (a *api) refuse(to string) *reply {
 }
 
 var (
-	accepted  = &reply{"202 Accepted", []byte(`{"status":"OK"}` + "\n")}
-	restored  = &reply{"200 OK", []byte("{}\n")}
-	notFound  = &reply{"404 Not Found", []byte("404 page not found\n")}
-	badMethod = &reply{"405 Method Not Allowed", nil}
+	accepted  = &reply{status: "202 Accepted", body: []byte(`{"status":"OK"}` + "\n")}
+	restored  = &reply{status: "200 OK", body: []byte("{}\n")}
+	notFound  = &reply{status: "404 Not Found", body: []byte("404 page not found\n")}
+	badMethod = &reply{status: "405 Method Not Allowed"}
 )
 
 func errorReply(status, errorType, message string) *reply {
-	return &reply{status, errorDocument(errorType, message)}
+	return &reply{status: status, body: ErrorDocument(errorType, message)}
 }
 
-// errorDocument returns Lambda's error document. Its arguments are the agent's
+// ErrorDocument returns Lambda's error document. Its arguments are our
 // own words and paths, and may need no more escaping than quotes.
-func errorDocument(errorType, message string) []byte {
+func ErrorDocument(errorType, message string) []byte {
 	b := append([]byte(nil), `{"errorMessage":`...)
 	b = appendJSON(b, message)
 	b = append(b, `,"errorType":`...)
@@ -314,7 +324,8 @@ func appendJSON(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-func errorTypeHeader(t string) string { return "Error-Type: " + t + "\r\n" }
+// ErrorTypeHeader is the header of a frame with an error document.
+func ErrorTypeHeader(t string) string { return "Error-Type: " + t + "\r\n" }
 
 // knownErrorType returns t if it holds (Runtime|Function)\.[A-Z][a-zA-Z]+, and
 // else the Unknown of its kind, as AWS's emulator does.
@@ -336,16 +347,14 @@ func knownErrorType(t string) string {
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// nextBody returns the answer to next, head included: the call's own header is
-// part of it.
-func nextBody(f *frame) []byte {
-	b := make([]byte, 0, len(f.header)+len(f.body)+96)
+// nextReply returns the answer to next. The call's own header is part of its head.
+func nextReply(f *frame) *reply {
+	b := make([]byte, 0, len(f.header)+96)
 	b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"...)
 	b = append(b, f.header...)
 	b = append(b, "Content-Length: "...)
 	b = strconv.AppendInt(b, int64(len(f.body)), 10)
-	b = append(b, "\r\n\r\n"...)
-	return append(b, f.body...)
+	return &reply{head: append(b, "\r\n\r\n"...), body: f.body}
 }
 
 // field returns the value of a header line of a frame, "" if there is none.

@@ -1,4 +1,4 @@
-package main
+package runtimeapi
 
 import (
 	"bufio"
@@ -12,7 +12,7 @@ import (
 // parse feeds data in pieces of the sizes, over and over, until a request is
 // complete, and returns what is left for the next one.
 func parse(limit int, data []byte, sizes ...int) (p *parser, done bool, err *httpError) {
-	p = &parser{limit: limit}
+	p = &parser{limit: limit, room: &room{1 << 20}}
 	for n := 0; ; n++ {
 		size := len(data)
 		if len(sizes) > 0 {
@@ -50,8 +50,8 @@ func TestParserReadsBodiesInEachForm(t *testing.T) {
 				if string(p.req.body) != c.body || p.req.tooLarge != c.tooLarge {
 					t.Errorf("in pieces of %v: body %q, too large %v; want %q, %v", sizes, p.req.body, p.req.tooLarge, c.body, c.tooLarge)
 				}
-				if !strings.HasPrefix(c.rest, string(p.in)) {
-					t.Errorf("in pieces of %v: %q is left, want %q", sizes, p.in, c.rest)
+				if !strings.HasPrefix(c.rest, string(p.held)) {
+					t.Errorf("in pieces of %v: %q is left, want %q", sizes, p.held, c.rest)
 				}
 				if name == "chunks, trailer" && p.req.errorType != "T" {
 					t.Errorf("error type from the trailer is %q", p.req.errorType)
