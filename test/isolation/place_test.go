@@ -193,6 +193,14 @@ func sentries(t *testing.T) (pids []string) {
 	return pids
 }
 
+// hostProcesses is how many this machine has: each of one in a sandbox is one of it.
+func hostProcesses(t *testing.T) int {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*")
+	ok(t, err)
+	return len(all)
+}
+
 // greet says word to everybody who connects.
 func greet(l net.Listener, word string) {
 	for {

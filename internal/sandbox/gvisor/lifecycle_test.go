@@ -78,7 +78,8 @@ func sandboxProcesses(t *testing.T, dir string) []int {
 
 func alive(pid int) bool {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	return err == nil && !strings.Contains(string(status), "State:\tZ")
+	// "X" is shown for a moment while a process is reaped.
+	return err == nil && !strings.Contains(string(status), "State:\tZ") && !strings.Contains(string(status), "State:\tX")
 }
 
 // A node that is killed takes its sandboxes with it, and the next one on the

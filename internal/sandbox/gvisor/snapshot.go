@@ -50,7 +50,7 @@ func buildOf(flags []string) func() string {
 
 // snapshotFormat changes when snapshots of an earlier one can't be used, though
 // it is the same gVisor: with the order of a sandbox's images, for one.
-const snapshotFormat = 4
+const snapshotFormat = 5
 
 // Shape implements sandbox.Snapshotter. Images, memory and processes are no
 // part of it: see filling.
