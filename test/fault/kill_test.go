@@ -174,11 +174,14 @@ func TestKilledNodeLosesNoEventAndMetersNothingTwice(t *testing.T) {
 	})
 	times := map[string]int{}
 	for _, r := range records {
-		times[r.ID+"/"+strconv.Itoa(r.Attempt)]++
+		if r.Start.IsZero() {
+			t.Fatalf("record %+v has no start", r)
+		}
+		times[r.run()]++
 	}
 	for key, n := range times {
 		if n > 1 {
-			t.Errorf("attempt %s has %d records", key, n)
+			t.Errorf("run %s has %d records", key, n)
 		}
 	}
 

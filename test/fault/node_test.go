@@ -149,7 +149,14 @@ func (p *process) stop(t *testing.T) {
 type record struct {
 	ID      string
 	Attempt int
+	Start   time.Time
 	Outcome string
+}
+
+// run names the run that a record is of. A killed node's calls may be run again by the
+// next with the same attempt, but never at the same time.
+func (r record) run() string {
+	return fmt.Sprintf("%s/%d of %s", r.ID, r.Attempt, r.Start.Format(time.RFC3339Nano))
 }
 
 // records returns all that the node has metered.
