@@ -106,7 +106,7 @@ func (w way) pastTheNode(ctx context.Context) (past way, release func(), err err
 	if _, _, err := net.SplitHostPort(string(addr)); err != nil {
 		return past, nil, fmt.Errorf("%s: %s, address %q: %w", w.name, resp.Status, addr, err)
 	}
-	held, err := get(fmt.Sprintf("/stream?pause=%dms", callTimeout.Milliseconds()))
+	held, err := get(fmt.Sprintf("/stream?pause=%dms", longTimeout.Milliseconds()))
 	if err != nil {
 		return past, nil, err
 	}
@@ -198,7 +198,7 @@ func httpTables(ctx context.Context, out io.Writer, o options, n *node, p progra
 	defer func() { err = errors.Join(err, plain.stop()) }()
 	endpoint := func(shape, handler string, env map[string]string, mode types.InvokeMode) (way, error) {
 		name := strings.ToLower(strings.TrimSuffix(p.name, ".js")) + "-" + string(mode) + fmt.Sprint(len(env))
-		host, err := n.endpointOf(ctx, subject{name: name, runtime: p.runtime, handler: handler, zip: p.zip, env: env}, mode)
+		host, err := n.endpointOf(ctx, subject{name: name, runtime: p.runtime, handler: handler, zip: p.zip, env: env, timeout: longTimeout}, mode)
 		return way{name: shape, base: n.endpoint, host: host, http: n.http}, err
 	}
 	direct := way{name: "direct", base: strings.TrimSuffix(plain.url, "/"), http: plain.http}

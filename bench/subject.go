@@ -25,10 +25,11 @@ type subject struct {
 	handler  string
 	zip      []byte
 	env      map[string]string
-	memory   int32    // MB
-	heavy    bool     // by its imports
-	off      bool     // wants no snapshots
-	plain    []string // command of the plain server, which prints its port
+	memory   int32         // MB
+	heavy    bool          // by its imports
+	off      bool          // wants no snapshots
+	timeout  time.Duration // 0 for callTimeout
+	plain    []string      // command of the plain server, which prints its port
 	plainEnv map[string]string
 }
 
