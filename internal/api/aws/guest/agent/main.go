@@ -24,13 +24,14 @@
 package main
 
 import (
-	"github.com/mayfly-dev/mayfly/internal/api/aws/guest/runtimeapi"
 	"io"
 	"os"
 	"runtime"
 	"strconv"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/mayfly-dev/mayfly/internal/api/aws/guest/runtimeapi"
 )
 
 func main() {
@@ -81,13 +82,18 @@ func serve(port, limit int) {
 func startChild(l *link, addr string) int {
 	child, words := start(syscall.Environ(), addr)
 	if words != "" {
-		body := runtimeapi.ErrorDocument("Runtime.InvalidEntrypoint", words)
-		if err := l.send(runtimeapi.FrameInitError, runtimeapi.ErrorTypeHeader("Runtime.InvalidEntrypoint"), body); err != nil {
-			fatal("write to the link", err)
-		}
-		os.Exit(1)
+		refuse(l, words)
 	}
 	return child
+}
+
+// refuse tells the host why there is nothing to run, and ends the agent.
+func refuse(l *link, words string) {
+	const typ = "Runtime.InvalidEntrypoint"
+	if err := l.send(runtimeapi.FrameInitError, runtimeapi.ErrorTypeHeader(typ), runtimeapi.ErrorDocument(typ, words)); err != nil {
+		fatal("write to the link", err)
+	}
+	os.Exit(1)
 }
 
 // fatal says what went wrong and ends the agent, and with it the sandbox.

@@ -2,13 +2,14 @@ package main
 
 import (
 	"bytes"
-	"github.com/mayfly-dev/mayfly/internal/api/aws/guest/runtimeapi"
 	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/api/aws/guest/runtimeapi"
 )
 
 // Pauses between looks whether the program answers: doubled from the first.
@@ -28,11 +29,7 @@ func serveWeb(port int, path string, command []string) {
 	}
 	child, words := startWeb(syscall.Environ(), port, command)
 	if words != "" {
-		body := runtimeapi.ErrorDocument("Runtime.InvalidEntrypoint", words)
-		if err := l.send(runtimeapi.FrameInitError, runtimeapi.ErrorTypeHeader("Runtime.InvalidEntrypoint"), body); err != nil {
-			fatal("write to the link", err)
-		}
-		os.Exit(1)
+		refuse(l, words)
 	}
 	var ending atomic.Bool
 	go reap(child, &ending)

@@ -199,13 +199,9 @@ func (a *api) initError(r *request) (*reply, outcome) {
 }
 
 func (a *api) response(id string, r *request) (*reply, outcome) {
-	if id != a.callID || a.callID == "" {
-		return errorReply("400 Bad Request", "InvalidRequestID", "Invalid request ID"), outcome{}
+	if refused := a.ends(id, "InvocationResponse"); refused != nil {
+		return refused, outcome{}
 	}
-	if a.state != running {
-		return a.refuse("InvocationResponse"), outcome{}
-	}
-	a.answered()
 	switch {
 	case r.mode != "" && r.mode != streamed:
 		return errorReply("400 Bad Request", "InvalidFunctionResponseMode", "Invalid function response mode"),
@@ -214,6 +210,19 @@ func (a *api) response(id string, r *request) (*reply, outcome) {
 		return a.tooLarge()
 	}
 	return accepted, outcome{kind: FrameResponse, body: r.body}
+}
+
+// ends notes that the call of the id has its answer. Where none of it is awaited, it
+// returns what the client is told; to is the state that it wanted.
+func (a *api) ends(id, to string) (refused *reply) {
+	if id != a.callID || a.callID == "" {
+		return errorReply("400 Bad Request", "InvalidRequestID", "Invalid request ID")
+	}
+	if a.state != running {
+		return a.refuse(to)
+	}
+	a.answered()
+	return nil
 }
 
 // answered notes that the call that ran has its answer, and lets go of it.
@@ -260,13 +269,9 @@ func (a *api) breaks() outcome {
 }
 
 func (a *api) failure(id string, r *request) (*reply, outcome) {
-	if id != a.callID || a.callID == "" {
-		return errorReply("400 Bad Request", "InvalidRequestID", "Invalid request ID"), outcome{}
+	if refused := a.ends(id, "InvocationErrorResponse"); refused != nil {
+		return refused, outcome{}
 	}
-	if a.state != running {
-		return a.refuse("InvocationErrorResponse"), outcome{}
-	}
-	a.answered()
 	if r.tooLarge {
 		return a.tooLarge()
 	}

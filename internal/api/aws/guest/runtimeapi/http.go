@@ -352,11 +352,8 @@ func (p *parser) take() (more bool, err *httpError) {
 		p.body = nil
 	} else {
 		want := n
-		if p.phase == inBody && p.left <= int64(p.limit) { // don't copy it as it grows
+		if p.phase == inBody && !p.flows && p.left <= int64(p.limit) { // don't copy it as it grows
 			want = int(p.left)
-		}
-		if p.flows {
-			want = n
 		}
 		if p.body, err = p.room.grow(p.body, want, p.limit); err != nil {
 			return false, err

@@ -71,9 +71,6 @@ func New(limit int, out Outlet) *Server {
 // small requests.
 func roomFor(limit int) int { return 2*limit + 1<<20 }
 
-// Limit returns the most bytes that an answer may have.
-func (s *Server) Limit() int { return s.api.limit }
-
 // Room reports whether another connection can be opened.
 func (s *Server) Room() bool { return len(s.conns) < maxConns }
 
