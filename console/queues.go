@@ -203,12 +203,11 @@ func (m message) SentAt() time.Time { return time.UnixMilli(whole(m.Sent)) }
 
 // Was says in words what a dead letter was for, "" if it is none.
 func (m message) Was() string {
-	switch arn, queued := m.For(); {
-	case queued:
+	arn, queued := m.For()
+	if queued {
 		return "an asynchronous call"
-	default:
-		return client.ARNText(arn)
 	}
+	return client.ARNText(arn)
 }
 
 // Why is what went wrong with a dead letter, "" if it doesn't say.
@@ -220,7 +219,7 @@ type messagesView struct {
 	Name     string
 	Messages []message
 	Letters  bool     // some are dead letters that say what they were for
-	Queues   []string // all others
+	Queues   []string // all others, if there are Letters
 }
 
 // peek shows the next messages and gives them back at once. It counts as a
@@ -243,6 +242,9 @@ func (k *call) peek() error {
 		if err := k.api.Operation(k.ctx(), client.Queues, "ChangeMessageVisibility", back, nil); err != nil {
 			return err
 		}
+	}
+	if !v.Letters {
+		return k.fragment("queue/messages", v)
 	}
 	urls, err := k.queueNames()
 	if err != nil {

@@ -412,14 +412,23 @@ func TestDeadLettersGoToTheirQueueAndBack(t *testing.T) {
 	}
 }
 
-func TestCancelledMoveDoesNotGoOnAfterARestart(t *testing.T) {
+// openWithMove opens queues of which four messages are moved from "dead" to "q", one
+// a second: that is under way for long enough.
+func openWithMove(t *testing.T) (*opened, Move) {
+	t.Helper()
 	q := open(t)
 	q.create("dead", nil)
 	q.create("q", func(c *Config) { c.Dead = &DeadLetter{Queue: "dead", Receives: 1} })
 	q.put("dead", bodies("a", "b", "c", "d")...)
-	m, err := q.StartMove(t.Context(), "dead", "q", 1) // one a second: it is under way for long enough
+	m, err := q.StartMove(t.Context(), "dead", "q", 1)
 	ok(t, err)
-	if m, err = q.CancelMove(t.Context(), m.ID); err != nil || m.State != MoveCancelling {
+	return q, m
+}
+
+func TestCancelledMoveDoesNotGoOnAfterARestart(t *testing.T) {
+	q, m := openWithMove(t)
+	m, err := q.CancelMove(t.Context(), m.ID)
+	if err != nil || m.State != MoveCancelling {
 		t.Fatalf("cancelled move %+v, %v", m, err)
 	}
 	q.restart()
@@ -439,12 +448,7 @@ func TestCancelledMoveDoesNotGoOnAfterARestart(t *testing.T) {
 }
 
 func TestMoveDoesNotGoOnWithALaterQueueOfTheSameName(t *testing.T) {
-	q := open(t)
-	q.create("dead", nil)
-	q.create("q", func(c *Config) { c.Dead = &DeadLetter{Queue: "dead", Receives: 1} })
-	q.put("dead", bodies("a", "b", "c", "d")...)
-	m, err := q.StartMove(t.Context(), "dead", "q", 1) // one a second: it is under way for long enough
-	ok(t, err)
+	q, m := openWithMove(t)
 	ok(t, q.Remove(t.Context(), "dead"))
 	q.create("dead", nil)
 	q.put("dead", bodies("later")...)

@@ -139,6 +139,12 @@ func memoryOf(l *boot.Loader) (*pgalloc.MemoryFile, **kernel.AsyncMFLoader) {
 	return memory, (**kernel.AsyncMFLoader)(restore.FieldByName("asyncMFLoader").Addr().UnsafePointer())
 }
 
+// kernelOf returns the kernel that l is about to run or to restore, found in the
+// same way.
+func kernelOf(l *boot.Loader) *kernel.Kernel {
+	return (*kernel.Kernel)(reflect.ValueOf(l).Elem().FieldByName("k").UnsafePointer())
+}
+
 // pieceSize is how much is copied at once: little, so that who waits for a page
 // doesn't wait for much else.
 const pieceSize = 64 << 10
@@ -146,7 +152,6 @@ const pieceSize = 64 << 10
 // pagesReader reads a snapshot's pages into memory files. It is a
 // stateio.AsyncReader that reads when it is waited for.
 type pagesReader struct {
-	io.ReaderAt
 	file  *os.File
 	pages []byte      // mapped, which saves a copy
 	reads []pagesRead // not done yet, in the order in which they came
@@ -156,7 +161,7 @@ type pagesReader struct {
 // newPagesReader returns a reader of the first n bytes of f, with the patches in
 // their places. Its Close closes f.
 func newPagesReader(f *os.File, n int64, patches []patch) (*pagesReader, error) {
-	r := &pagesReader{ReaderAt: io.NewSectionReader(f, 0, n), file: f}
+	r := &pagesReader{file: f}
 	if n > 0 {
 		var err error
 		if r.pages, err = unix.Mmap(int(f.Fd()), 0, int(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE); err != nil {

@@ -334,7 +334,7 @@ var socketFamilies map[int][]socket.Provider
 // if limit is over 0. In a restored one, that depends on what was saved.
 func (s *surroundings) meet(l *boot.Loader, limit int) error {
 	loader := reflect.ValueOf(l).Elem()
-	s.kernel = (*kernel.Kernel)(loader.FieldByName("k").UnsafePointer())
+	s.kernel = kernelOf(l)
 	stdio := loader.FieldByName("root").FieldByName("stdioFDs")
 	s.in = (*fd.FD)(stdio.Index(0).UnsafePointer()).FD()
 	s.out = (*fd.FD)(stdio.Index(1).UnsafePointer()).FD()

@@ -26,14 +26,12 @@ const slimDown = "slimming.Do"
 // slimming is the Sentry's side. The control server makes the method's name of its.
 type slimming struct{ k *kernel.Kernel }
 
-// addSlimming adds slimDown to l's control server. gVisor keeps that and the kernel to
-// itself, so they are found by their names, as in memoryOf.
+// addSlimming adds slimDown to l's control server, which is found as memoryOf does.
 func addSlimming(l *boot.Loader) {
 	loader := reflect.ValueOf(l).Elem()
-	k := (*kernel.Kernel)(loader.FieldByName("k").UnsafePointer())
 	field := loader.FieldByName("ctrl").Elem().FieldByName("srv")
 	server := reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem().Interface()
-	server.(interface{ Register(any) }).Register(&slimming{k})
+	server.(interface{ Register(any) }).Register(&slimming{kernelOf(l)})
 }
 
 // Do implements slimDown. The code inside stands still from then on, until the
