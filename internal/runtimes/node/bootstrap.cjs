@@ -8,12 +8,11 @@
 //   u32 length of body | u8 kind | u8 zero | u16 length of header | header | body
 //
 // Between calls the process blocks in a synchronous read of the link: nothing
-// of the function runs then, as on Lambda, which freezes an idle instance. A
-// full turn of the event loop lies between that read and the handler, so that
-// sockets which closed in the meantime are seen as closed, and another between
-// the handler's end and the answer, so that an unhandled rejection is reported
-// for the call that caused it.
+// of the function runs then, as on Lambda, which freezes an idle instance. When
+// the last turn of the event loop is a while ago, a full one lies between that read
+// and the handler, so that sockets which closed in the meantime are seen as closed.
 
+const { AsyncResource } = require('async_hooks');
 const fs = require('fs');
 const path = require('path');
 const util = require('util');
@@ -443,6 +442,16 @@ async function loadHandler(root, full) {
 let handler;
 let current = null; // the call being served, until its answer is sent
 let whenEmpty = null; // what to do when the event loop has nothing left
+let inTurn = false; // serve waits for what the handler does at once
+let ending = null; // ends the call, when serve's turn is over
+let turned = 0; // when the event loop last had a turn, on performance.now's clock
+
+const TURN_AFTER = 5; // ms that may go by without a turn of the event loop
+
+// drain runs what is due without a turn of the event loop: ticks, promises' reactions,
+// and the report of rejections that nobody handled, which so is one of the call that
+// caused it. Each turn is a system call, and these are most of what a brief call costs.
+const drain = process._tickCallback;
 
 function parseJSON(text, name) {
   if (text === undefined) return undefined;
@@ -472,9 +481,22 @@ function contextOf(header) {
   return context;
 }
 
-// answer sends a result and waits for the next call.
-function answer(call, result) {
+// conclude has end(call, value) end a call that the handler is done with.
+function conclude(end, call, value) {
   if (current !== call) return;
+  if (inTurn) {
+    ending = () => end(call, value);
+    return;
+  }
+  setImmediate(() => {
+    if (current !== call) return;
+    end(call, value);
+    serve();
+  });
+}
+
+// answer sends a result.
+function answer(call, result) {
   let body;
   try {
     body = JSON.stringify(result);
@@ -492,15 +514,12 @@ function answer(call, result) {
   }
   current = null;
   send(RESPONSE, '', body);
-  next();
 }
 
 function fail(call, error) {
-  if (current !== call) return;
   logError('Invoke Error', error);
   current = null;
   sendError(FAILURE, error);
-  next();
 }
 
 // addCallbacks gives context the older ways to answer, and returns the callback.
@@ -514,8 +533,8 @@ function addCallbacks(call, context) {
     send();
   };
   const done = (err, result) => finish(() => {
-    if (err !== undefined && err !== null) setImmediate(fail, call, err);
-    else setImmediate(answer, call, result);
+    if (err !== undefined && err !== null) conclude(fail, call, err);
+    else conclude(answer, call, result);
   });
   Object.defineProperty(context, 'callbackWaitsForEmptyEventLoop', {
     enumerable: true,
@@ -527,10 +546,10 @@ function addCallbacks(call, context) {
   context.fail = (err) => done(err === undefined || err === null ? 'handled' : err);
   // A handler that neither calls back nor returns a promise answers null when
   // nothing is left that could still call back.
-  whenEmpty = () => finish(() => setImmediate(answer, call, null));
+  whenEmpty = () => finish(() => conclude(answer, call, null));
   return (err, result) => {
     if (wait && (err === undefined || err === null)) {
-      finish(() => { whenEmpty = () => setImmediate(answer, call, result); });
+      finish(() => { whenEmpty = () => conclude(answer, call, result); });
     } else {
       done(err, result);
     }
@@ -567,7 +586,7 @@ function finishStream(call) {
     }
     current = null;
     send(END, '', '');
-    next();
+    serve();
   });
 }
 
@@ -577,7 +596,7 @@ function failStream(call, error) {
   if (current !== call) return;
   if (!out.begun && out.writableLength === 0) {
     out.destroy();
-    fail(call, error);
+    conclude(fail, call, error);
     return;
   }
   if (!out.destroyed && !out.writableEnded) out.end();
@@ -586,7 +605,7 @@ function failStream(call, error) {
     logError('Invoke Error', error);
     current = null;
     sendError(END, error);
-    next();
+    setImmediate(serve);
   });
 }
 
@@ -601,17 +620,48 @@ function run(call, header, body) {
     if (withCallbacks) callback = addCallbacks(call, context);
     const result = handler(JSON.parse(body), context, callback);
     if (!withCallbacks) {
-      Promise.resolve(result).then((r) => setImmediate(answer, call, r), (e) => setImmediate(fail, call, e));
+      Promise.resolve(result).then((r) => conclude(answer, call, r), (e) => conclude(fail, call, e));
     } else if (result && typeof result.then === 'function') {
       result.then(context.succeed, context.fail);
     }
   } catch (err) {
     if (callback) callback(err);
-    else setImmediate(fail, call, err);
+    else conclude(fail, call, err);
   }
 }
 
-// next waits for the host and starts the call that it sends.
+// serve serves calls until one waits for the event loop, and goes on when that one has
+// ended. It is to be called by the event loop itself: drain does nothing for what it calls.
+function serve() {
+  turned = performance.now();
+  for (;;) {
+    const { call, header, body } = next();
+    if (performance.now() - turned > TURN_AFTER || !drain) {
+      setImmediate(() => {
+        turned = performance.now();
+        if (attempt(call, header, body)) serve();
+      });
+      return;
+    }
+    if (!attempt(call, header, body)) return;
+  }
+}
+
+// attempt runs a call and reports whether it has ended. What the handler enters into an
+// AsyncLocalStorage stays in its call.
+function attempt(call, header, body) {
+  inTurn = Boolean(drain);
+  new AsyncResource('Invocation').runInAsyncScope(run, null, call, header, body);
+  if (!inTurn) return false;
+  drain();
+  inTurn = false;
+  const end = ending;
+  ending = null;
+  if (end) end();
+  return Boolean(end);
+}
+
+// next waits for the host and returns the call that it sends.
 function next() {
   whenEmpty = null;
   let frame = receive();
@@ -633,7 +683,7 @@ function next() {
   const trace = header['Lambda-Runtime-Trace-Id'];
   if (trace !== undefined) env._X_AMZN_TRACE_ID = trace;
   else delete env._X_AMZN_TRACE_ID;
-  setImmediate(run, call, header, body);
+  return { call, header, body };
 }
 
 // --- snapshots ---------------------------------------------------------------
@@ -735,7 +785,7 @@ async function main() {
   setImmediate(() => {
     initialised = true;
     send(READY, '', '');
-    next();
+    serve();
   });
 }
 

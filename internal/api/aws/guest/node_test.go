@@ -1,12 +1,14 @@
 package guest
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
@@ -224,7 +226,8 @@ exports.handler = (event, context, callback) => {
 }
 
 // TestNodeSeesSocketsThatClosedWhileIdle has the handler keep a connection in
-// an agent's pool, and closes it from the other side between two calls.
+// an agent's pool, and closes it from the other side between two calls. The next comes
+// when the event loop had no turn for longer than calls in a row are served without one.
 func TestNodeSeesSocketsThatClosedWhileIdle(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.RemoteAddr)
@@ -246,9 +249,44 @@ exports.handler = (url) => new Promise((resolve, reject) => {
 	}
 	for range 5 {
 		server.CloseClientConnections()
+		time.Sleep(20 * time.Millisecond)
 		if f := i.call(url); f.Kind != sandbox.FrameResponse {
 			t.Fatalf("frame of kind %d: %s", f.Kind, f.Body)
 		}
+	}
+}
+
+// TestNodeServesCallsInARowAndItsEventLoop has one call ask for a timer, and others
+// follow it that leave the event loop nothing to wait for.
+func TestNodeServesCallsInARowAndItsEventLoop(t *testing.T) {
+	i := launchNode(t, "index.handler", `
+let fired = false;
+exports.handler = async (event) => {
+  if (event === 'set') setTimeout(() => { fired = true; }, 1);
+  return fired;
+};`).ready()
+	i.want(i.call(`"set"`), `false`)
+	for end := time.Now().Add(hang); string(i.call(`"ask"`).Body) != "true"; {
+		if time.Now().After(end) {
+			t.Fatal("the timer never fired")
+		}
+	}
+}
+
+// TestNodeKeepsWhatACallEntersInIt has a call enter a store of an AsyncLocalStorage and
+// never leave it, as libraries for tracing do.
+func TestNodeKeepsWhatACallEntersInIt(t *testing.T) {
+	i := launchNode(t, "index.handler", `
+const { AsyncLocalStorage } = require('async_hooks');
+const als = new AsyncLocalStorage();
+exports.handler = async (event) => {
+  const before = als.getStore() || null;
+  als.enterWith(event);
+  await null;
+  return [before, als.getStore()];
+};`).ready()
+	for n := range 20 {
+		i.want(i.call(fmt.Sprint(n)), fmt.Sprintf(`[null,%d]`, n))
 	}
 }
 
