@@ -166,6 +166,10 @@ func (p *Pool) acquire(ctx context.Context, v *function.Version) (*Instance, err
 		p.mu.Unlock()
 		return i, nil
 	}
+	if g.closed() {
+		p.mu.Unlock()
+		return nil, g.noRoom("its owner allows none")
+	}
 	w := &waiter{g: g, got: make(chan grant, 1), since: time.Now()}
 	if len(g.idle) > 0 && p.rest(w, g.waiting+1, w.since) == 0 {
 		if i := p.rouse(g); i != nil {
@@ -203,8 +207,7 @@ func (p *Pool) await(ctx context.Context, w *waiter) (*Instance, error) {
 			if full {
 				why = "it has as many as its owner allows"
 			}
-			cause = errs.Newf(errs.Throttled, "no room for another instance of %s: %s", w.g.version.Function, why).
-				WithReason("CallerRateLimitExceeded").WithRetryAfter(time.Second)
+			cause = w.g.noRoom(why)
 		}
 		break
 	}
@@ -302,6 +305,12 @@ func (p *Pool) forget(w *waiter) bool {
 	p.waiting = slices.Delete(p.waiting, n, n+1)
 	w.g.waiting--
 	return true
+}
+
+// noRoom is the error of a caller that no instance of g will serve.
+func (g *group) noRoom(why string) error {
+	return errs.Newf(errs.Throttled, "no room for another instance of %s: %s", g.version.Function, why).
+		WithReason("CallerRateLimitExceeded").WithRetryAfter(time.Second)
 }
 
 func (p *Pool) group(v *function.Version) *group {

@@ -125,6 +125,9 @@ func (p *Pool) Ready(v *function.Version) Readiness {
 // full reports whether g may have no more instances.
 func (g *group) full() bool { return g.want.Max != nil && g.live >= *g.want.Max }
 
+// closed reports whether g may have no instances and has none: waiting is in vain.
+func (g *group) closed() bool { return g.want.Max != nil && *g.want.Max == 0 && g.live == 0 }
+
 // over reports whether g has more instances than it may.
 func (g *group) over() bool { return g.want.Max != nil && g.live > *g.want.Max }
 

@@ -164,18 +164,26 @@ func TestLeastInstancesAreStartedAndKept(t *testing.T) {
 }
 
 func TestMostInstancesBoundsAFunction(t *testing.T) {
-	for _, most := range []int{0, 1} {
-		p := newTestPool(t, &fakeDriver{}, func(c *PoolConfig) { c.QueueLimit = 20 * time.Millisecond })
-		v := version("f", 128)
-		p.Provision(v, Scale{Max: &most})
-		if most == 1 {
-			i := acquire(t, p, "f")
-			defer p.Release(i)
-		}
-		_, err := p.Acquire(t.Context(), v)
-		if !errs.Is(err, errs.Throttled) || !strings.Contains(err.Error(), "as many as its owner allows") {
-			t.Errorf("with at most %d instances: %v, want throttled", most, err)
-		}
+	p := newTestPool(t, &fakeDriver{}, func(c *PoolConfig) { c.QueueLimit = 20 * time.Millisecond })
+	most := 1
+	p.Provision(version("f", 128), Scale{Max: &most})
+	i := acquire(t, p, "f")
+	defer p.Release(i)
+	_, err := p.Acquire(t.Context(), version("f", 128))
+	if !errs.Is(err, errs.Throttled) || !strings.Contains(err.Error(), "as many as its owner allows") {
+		t.Errorf("a second call at once: %v, want throttled", err)
+	}
+}
+
+func TestFunctionThatMayHaveNoInstanceThrottlesAtOnce(t *testing.T) {
+	p := newTestPool(t, &fakeDriver{}, func(c *PoolConfig) { c.QueueLimit = time.Hour })
+	none := 0
+	p.Provision(version("f", 128), Scale{Max: &none})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	_, err := p.Acquire(ctx, version("f", 128))
+	if !errs.Is(err, errs.Throttled) || !strings.Contains(err.Error(), "its owner allows none") {
+		t.Errorf("%v, want throttled", err)
 	}
 }
 
