@@ -55,7 +55,7 @@ bench-http: build ## function URLs and web servers beside the same server called
 	@mkdir -p bench/results
 	$(GO) run ./bench -http -o bench/results/$$(date -u +%F)-http.md
 
-bench-console: build ## pages of the console with 1,000 functions and a million records
+bench-console: build ## pages of the console with 1,000 functions and a million records, and mayfly dev
 	@mkdir -p bench/results
 	$(GO) run ./bench -console -o bench/results/$$(date -u +%F)-console.md
 

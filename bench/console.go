@@ -21,8 +21,8 @@ import (
 // consoleFunctions is how many functions the node has whose console is measured.
 const consoleFunctions = 1000
 
-// runConsole measures pages of the console on a node with a thousand functions
-// and many records, of which few failed.
+// runConsole measures what people wait for: pages of the console on a node with a
+// thousand functions and many records, of which few failed, and mayfly dev.
 func runConsole(ctx context.Context, out io.Writer, o options, work string) (err error) {
 	note(fmt.Sprintf("entering %d records", o.records))
 	if err := fillLedger(ctx, filepath.Join(work, "data"), o.records); err != nil {
@@ -67,7 +67,7 @@ func runConsole(ctx context.Context, out io.Writer, o options, work string) (err
 		}
 		fmt.Fprintf(out, "| %s | %.0f | %.0f |\n", p.name, took.q(.5), took.q(1))
 	}
-	return nil
+	return devTable(ctx, out, o, n, work)
 }
 
 // page loads a page of the console as one who has signed in.

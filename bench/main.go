@@ -59,7 +59,7 @@ func main() {
 	flag.StringVar(&o.out, "o", "", "write the results to this `file`, besides standard output")
 	flag.BoolVar(&o.wake, "wake", false, "measure queues and what else wakes functions, instead of calls")
 	flag.BoolVar(&o.http, "http", false, "measure HTTP endpoints and web servers, instead of calls")
-	flag.BoolVar(&o.pages, "console", false, "measure pages of the console, instead of calls")
+	flag.BoolVar(&o.pages, "console", false, "measure pages of the console and mayfly dev, instead of calls")
 	flag.IntVar(&o.records, "records", 1_000_000, "records that the console's node has")
 	flag.BoolVar(&o.observe, "observe", false, "measure what observability costs, instead of calls")
 	flag.IntVar(&o.rounds, "rounds", observeRounds, "rounds on each node, with -observe")
