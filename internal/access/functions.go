@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,28 +41,27 @@ type SessionKey struct{ ID, Secret, Token string }
 type Functions interface {
 	// Created returns when the function was made, or an errs.NotFound error.
 	Created(name string) (time.Time, error)
-	// Names returns the names of all functions.
-	Names() []string
 }
 
-// Credentials are a node's keys and those of its functions. A function's key is
-// derived from its name and the time when it was made: it is the same for all
-// its instances and after each start, and ends with the function. All methods are
-// safe for concurrent use.
+// Credentials are a node's keys and those of functions' instances. Each instance
+// has a key of its own, which is good for what its function may do. Nothing is
+// kept of it: its token says whose it is, and all of it is derived from the
+// function's name, the time when that was made, and the instance. So it is the same
+// after each start, and ends with the function. All methods are safe for
+// concurrent use.
 type Credentials struct {
 	*Keys
 	root []byte
 
 	mu        sync.Mutex
-	functions Functions         // guarded by mu: nil until the node knows them
-	byID      map[string]string // guarded by mu: names of functions by the ids of their keys
+	functions Functions // guarded by mu: nil until the node knows them
 }
 
 // WithFunctions returns the keys and, once Know was called, those of functions.
 // Its secret is a file in dir, which is made if need be.
 func (k *Keys) WithFunctions(dir string) (*Credentials, error) {
 	path := filepath.Join(dir, FunctionsFile)
-	c := &Credentials{Keys: k, byID: map[string]string{}}
+	c := &Credentials{Keys: k}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		c.root = make([]byte, 32)
@@ -105,34 +105,53 @@ func (c *Credentials) Know(f Functions) {
 	c.functions = f
 }
 
-// Function returns the key of a function, or an errs.NotFound error.
-func (c *Credentials) Function(name string) (SessionKey, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.function(name)
-}
-
-// function is Function under mu.
-func (c *Credentials) function(name string) (SessionKey, error) {
-	if c.functions == nil {
-		return SessionKey{}, errs.Newf(errs.NotFound, "functions are not known yet")
-	}
-	created, err := c.functions.Created(name)
+// Instance returns the key of a function's instance, or an errs.NotFound error.
+// The parts of all keys of one function are as long. No instance is "", whose key
+// stands for any.
+func (c *Credentials) Instance(function, instance string) (SessionKey, error) {
+	created, err := c.created(function)
 	if err != nil {
 		return SessionKey{}, err
 	}
-	part := func(kind string) []byte {
-		h := hmac.New(sha256.New, c.root)
-		fmt.Fprintf(h, "%s\x00%s\x00%d", kind, name, created.UnixNano())
-		return h.Sum(nil)
+	nonce := c.derive("instance", function, created, []byte(instance))
+	return c.key(function, created, nonce[:nonceSize]), nil
+}
+
+func (c *Credentials) created(function string) (time.Time, error) {
+	c.mu.Lock()
+	functions := c.functions
+	c.mu.Unlock()
+	if functions == nil {
+		return time.Time{}, errs.Newf(errs.NotFound, "functions are not known yet")
 	}
-	k := SessionKey{
-		ID:     functionID + spell(part("id"), 16, idAlphabet),
-		Secret: base64.StdEncoding.EncodeToString(part("secret"))[:40],
-		Token:  base64.StdEncoding.EncodeToString(append(part("token"), part("token 2")...)),
+	return functions.Created(function)
+}
+
+// A token is a nonce, which tells the keys of one function apart, the proof that
+// the node made it, and the function's name.
+const (
+	nonceSize = 16
+	proofSize = sha256.Size
+)
+
+// tokenText needs no escaping in URLs.
+var tokenText = base64.RawURLEncoding.Strict()
+
+func (c *Credentials) key(function string, created time.Time, nonce []byte) SessionKey {
+	proof := c.derive("token", function, created, nonce)
+	return SessionKey{
+		ID:     functionID + spell(c.derive("id", function, created, nonce), 16, idAlphabet),
+		Secret: base64.StdEncoding.EncodeToString(c.derive("secret", function, created, nonce))[:40],
+		Token:  tokenText.EncodeToString(slices.Concat(nonce, proof, []byte(function))),
 	}
-	c.byID[k.ID] = name
-	return k, nil
+}
+
+// derive returns bytes that only the node can tell. No name holds a zero.
+func (c *Credentials) derive(kind, function string, created time.Time, more []byte) []byte {
+	h := hmac.New(sha256.New, c.root)
+	fmt.Fprintf(h, "%s\x00%s\x00%d\x00", kind, function, created.UnixNano())
+	h.Write(more)
+	return h.Sum(nil)
 }
 
 // spell writes the first n bytes in an alphabet whose length divides 256.
@@ -144,58 +163,26 @@ func spell(b []byte, n int, alphabet string) string {
 	return string(out)
 }
 
-// find returns the function whose key has the id.
-func (c *Credentials) find(id string) (name string, k SessionKey, err error) {
-	missing := errs.Newf(errs.NotFound, "the access key %q is not one of this node's", id)
-	if !OfFunction(id) {
-		return "", k, missing
+// SessionSecret returns the secret of an access key that comes with a token, and
+// who holds it. It returns an errs.NotFound error unless both are of one key that
+// the node made, and of a function that there still is.
+func (c *Credentials) SessionSecret(_ context.Context, id, token string) (secret, principal string, err error) {
+	unknown := errs.Newf(errs.NotFound, "the session token is not that of an access key of this node's")
+	parts, err := tokenText.DecodeString(token)
+	if err != nil || len(parts) <= nonceSize+proofSize || !OfFunction(id) {
+		return "", "", unknown
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if name, ok := c.byID[id]; ok {
-		if k, err := c.function(name); err == nil && k.ID == id {
-			return name, k, nil
-		}
-		delete(c.byID, id) // the function is gone, or another of its name
-		return "", k, missing
+	function := string(parts[nonceSize+proofSize:])
+	created, err := c.created(function)
+	if errs.Is(err, errs.NotFound) {
+		return "", "", unknown
 	}
-	if c.functions == nil {
-		return "", k, missing
-	}
-	for _, name := range c.functions.Names() { // after a start nobody has asked for their keys yet
-		if k, err := c.function(name); err == nil && k.ID == id {
-			return name, k, nil
-		}
-	}
-	return "", k, missing
-}
-
-// Secret returns the secret of an access key and who holds it, or an
-// errs.NotFound error.
-func (c *Credentials) Secret(ctx context.Context, id string) (secret, principal string, err error) {
-	if secret, principal, err = c.Keys.Secret(ctx, id); err == nil || !OfFunction(id) {
-		return secret, principal, err
-	}
-	name, k, err := c.find(id)
 	if err != nil {
 		return "", "", err
 	}
-	return k.Secret, FunctionPrefix + name, nil
-}
-
-// CheckToken returns nil if the token is the access key's: a function's key has
-// one, the others have none.
-func (c *Credentials) CheckToken(_ context.Context, id, token string) error {
-	want := ""
-	if OfFunction(id) {
-		_, k, err := c.find(id)
-		if err != nil {
-			return err
-		}
-		want = k.Token
+	k := c.key(function, created, parts[:nonceSize])
+	if !hmac.Equal([]byte(k.Token), []byte(token)) || k.ID != id {
+		return "", "", unknown
 	}
-	if !hmac.Equal([]byte(want), []byte(token)) {
-		return errs.Newf(errs.NotFound, "the session token is not that of the access key")
-	}
-	return nil
+	return k.Secret, FunctionPrefix + function, nil
 }

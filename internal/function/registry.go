@@ -205,17 +205,6 @@ func (r *Registry) Created(name string) (time.Time, error) {
 	return e.doc.Created, nil
 }
 
-// Names returns the names of all functions, in no order.
-func (r *Registry) Names() []string {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	names := make([]string, 0, len(r.entries))
-	for name := range r.entries {
-		names = append(names, name)
-	}
-	return names
-}
-
 // Tags returns a copy of the function's tags, never nil, or errs.NotFound.
 func (r *Registry) Tags(name string) (map[string]string, error) {
 	e := r.entry(name)

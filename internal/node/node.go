@@ -90,7 +90,7 @@ type Node struct {
 	pool      *sandbox.Pool
 	registry  *function.Registry
 	invoker   *invoke.Invoker
-	signers   *access.Credentials // keys, and those of functions
+	signers   *access.Credentials // keys, and those of instances
 	auth      *wire.Authenticator
 	urls      *endpoint.URLs
 	policies  *endpoint.Documents[lambda.Policy]
@@ -196,7 +196,7 @@ func (n *Node) openRuntimes(ctx context.Context) (err error) {
 func (n *Node) openCore(ctx context.Context) error {
 	inside, err := guest.New(guest.Config{
 		Account: n.cfg.Account, Region: n.cfg.Region, Resolve: n.catalog.Resolve, MaxResponse: n.cfg.MaxAnswer,
-		Access: n.functionAccess,
+		Access: n.instanceAccess, Services: servicesOfFunctions(),
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,6 +21,11 @@ var ofFunctions = map[string][]string{
 	"events": {"PutEvents"},
 	"logs":   {"CreateLogStream", "PutLogEvents", "DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "FilterLogEvents"},
 	"sts":    {"GetCallerIdentity"},
+}
+
+// servicesOfFunctions returns what requests with the key of a function are signed for.
+func servicesOfFunctions() []string {
+	return append(slices.Sorted(maps.Keys(ofFunctions)), "execute-api", "s3")
 }
 
 // permits says what callers of the API may do: the owner all, functions what

@@ -10,10 +10,10 @@ import (
 	"github.com/mayfly-dev/mayfly/internal/sandbox/gvisor/egress"
 )
 
-// functionAccess says how a function's code reaches the node's API. The address is
+// instanceAccess says how an instance's code reaches the node's API. The address is
 // the same in all instances and after each start; only plain processes, which
 // have the host's network, use the port that the node happens to have.
-func (n *Node) functionAccess(function string) (guest.Access, bool) {
+func (n *Node) instanceAccess(function, instance string) (guest.Access, bool) {
 	var a guest.Access
 	switch {
 	case n.callers != nil:
@@ -23,7 +23,7 @@ func (n *Node) functionAccess(function string) (guest.Access, bool) {
 	default: // instances without a network
 		return a, false
 	}
-	key, err := n.signers.Function(function)
+	key, err := n.signers.Instance(function, instance)
 	if err != nil { // it is being deleted
 		return a, false
 	}

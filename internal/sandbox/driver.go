@@ -129,9 +129,9 @@ type Spec struct {
 	Process func(Paths) Process
 
 	// Own are values that only this sandbox's first process knows, such as its name,
-	// and has in no other form that depends on them. A copy of a snapshot has its own,
-	// which must be as many and as long, in their places in memory. What a value is
-	// must not be found in memory by chance.
+	// and what it may have derived from them. A copy of a snapshot has its own, which
+	// must be as many and as long, in their places in memory. What a value is must not
+	// be found in memory by chance. They may be secrets.
 	Own []string
 
 	MemoryMB int  // limit for what runs inside
@@ -191,8 +191,8 @@ type Guest interface {
 	// copy is told its own.
 	Fresh(v *function.Version, b Birth) []string
 
-	// Own returns what of Fresh's values a copy of v can't be told, since nobody can
-	// reach its environment: see Spec.Own.
+	// Own returns what of Fresh's values a copy of v can't just be told, since nobody
+	// can reach its environment, or since its init has put them elsewhere: see Spec.Own.
 	Own(v *function.Version, b Birth) []string
 
 	// Header appends the header of an Invoke frame (see Frame) to dst.

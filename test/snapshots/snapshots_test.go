@@ -37,6 +37,7 @@ type answer struct {
 	Hooks       []string
 	Secret      any
 	Kept, Again string // how init's connection answers, and a new one
+	Signed      signed
 }
 
 type node struct {
@@ -151,11 +152,11 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// goFunction compiles testdata/gofunc.
-func goFunction(t *testing.T) string {
+// goFunction compiles a program of testdata.
+func goFunction(t *testing.T, name string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "bootstrap")
-	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "./testdata/gofunc")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "./testdata/"+name)
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -207,7 +208,7 @@ func TestCopiesOfASnapshotAreNoTwins(t *testing.T) {
 		check(t, "node")
 	})
 	t.Run("go", func(t *testing.T) {
-		program := goFunction(t)
+		program := goFunction(t, "gofunc")
 		n.deploy(t, "go", types.RuntimeProvidedal2023, "bootstrap", program)
 		check(t, "go")
 

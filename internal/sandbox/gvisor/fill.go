@@ -33,7 +33,7 @@ type filling struct {
 	Slots    []int // descriptor numbers for the images
 	Memory   int64 // bytes that the code inside is told it has
 	Snapshot layout
-	Own      []string // the copy's, see sandbox.Spec
+	Own      [][]byte // the copy's, see sandbox.Spec
 }
 
 // maxFilling bounds the message.

@@ -10,7 +10,7 @@ import (
 )
 
 // A sandbox's first process knows values that are its own, such as its instance's
-// name: see sandbox.Spec.Own. A copy of it would know the same, in its environment
+// name and its keys: see sandbox.Spec.Own. A copy of it would know the same, in its environment
 // and wherever it has put them since. So a snapshot says where in its pages they
 // are, and a copy's pages are read with its own values in their places.
 
@@ -24,9 +24,14 @@ type mark struct {
 // found if these follow each other.
 func findMarks(pages io.Reader, own []string) ([]mark, error) {
 	marks, longest := make([]mark, len(own)), 0
+	var begins beginnings
 	for i, v := range own {
+		if len(v) < 2 {
+			return nil, fmt.Errorf("value %d has %d bytes: it would be found by chance", i, len(v))
+		}
 		marks[i].Size = len(v)
 		longest = max(longest, len(v))
+		begins.add(v)
 	}
 	if longest == 0 {
 		return marks, nil
@@ -43,13 +48,11 @@ func findMarks(pages io.Reader, own []string) ([]mark, error) {
 		if !last {
 			done -= longest - 1
 		}
-		for i, v := range own {
-			for from := 0; v != ""; from++ {
-				k := bytes.Index(window[from:], []byte(v))
-				if from += k; k < 0 || from >= done {
-					break
+		for from := begins.next(window, 0); from < done; from = begins.next(window, from+1) {
+			for i, v := range own {
+				if bytes.HasPrefix(window[from:], []byte(v)) {
+					marks[i].At = append(marks[i].At, before+int64(from))
 				}
-				marks[i].At = append(marks[i].At, before+int64(from))
 			}
 		}
 		if last {
@@ -58,6 +61,27 @@ func findMarks(pages io.Reader, own []string) ([]mark, error) {
 		before += int64(done)
 		window = window[:copy(window, window[done:])]
 	}
+}
+
+// beginnings are the first two bytes of values, for all to be looked for at once:
+// a snapshot is large, and has a dozen of them.
+type beginnings [1 << 16 / 64]uint64
+
+func (b *beginnings) add(v string) {
+	n := uint16(v[0]) | uint16(v[1])<<8
+	b[n/64] |= 1 << (n % 64)
+}
+
+// next returns where in s, from an offset on, a value may begin; len(s) if none
+// does.
+func (b *beginnings) next(s []byte, from int) int {
+	for i := from; i+1 < len(s); i++ {
+		n := uint16(s[i]) | uint16(s[i+1])<<8
+		if b[n/64]&(1<<(n%64)) != 0 {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // readMarks reads the marks of a snapshot with the layout.
@@ -69,11 +93,11 @@ func readMarks(f *os.File, at layout) (marks []mark, err error) {
 // patch is a copy's own value and where in the snapshot's pages it belongs.
 type patch struct {
 	at    int64
-	value string
+	value []byte
 }
 
 // patchesOf returns where own belongs in the first n bytes of a snapshot.
-func patchesOf(marks []mark, own []string, n int64) (all []patch, err error) {
+func patchesOf(marks []mark, own [][]byte, n int64) (all []patch, err error) {
 	if len(marks) != len(own) {
 		return nil, fmt.Errorf("the snapshot has %d values of its own, its copy %d", len(marks), len(own))
 	}

@@ -28,9 +28,22 @@ func TestMarksAreFoundWhereverTheyLie(t *testing.T) {
 	if got, err := findMarks(iotest.HalfReader(bytes.NewReader(pages)), []string{mine, other}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("in pieces: %v, %v, want %v", got, err, want)
 	}
+	if got, err := findMarks(bytes.NewReader(pages), nil); err != nil || len(got) != 0 {
+		t.Errorf("of nothing: %v, %v", got, err)
+	}
+	if _, err := findMarks(bytes.NewReader(pages), []string{mine, "k"}); err == nil {
+		t.Error("a single byte is looked for")
+	}
 	if _, err := findMarks(iotest.ErrReader(bytes.ErrTooLarge), []string{mine}); err == nil {
 		t.Error("pages that can't be read have marks")
 	}
+}
+
+func bytesOf(texts []string) (all [][]byte) {
+	for _, t := range texts {
+		all = append(all, []byte(t))
+	}
+	return all
 }
 
 func TestOnlyValuesLikeTheSavedOnesTakeTheirPlaces(t *testing.T) {
@@ -46,12 +59,12 @@ func TestOnlyValuesLikeTheSavedOnesTakeTheirPlaces(t *testing.T) {
 		{[]string{"aaaaaaaaaa", "bbbb"}, 100, false},
 		{nil, 100, false},
 	} {
-		got, err := patchesOf(marks, tc.own, tc.size)
-		if want := []patch{{0, "aaaaaaaaaa"}, {90, "aaaaaaaaaa"}, {50, "bbb"}}; tc.good != (err == nil) || tc.good && !reflect.DeepEqual(got, want) {
+		got, err := patchesOf(marks, bytesOf(tc.own), tc.size)
+		if want := []patch{{0, []byte("aaaaaaaaaa")}, {90, []byte("aaaaaaaaaa")}, {50, []byte("bbb")}}; tc.good != (err == nil) || tc.good && !reflect.DeepEqual(got, want) {
 			t.Errorf("%q in %d bytes: %v, %v", tc.own, tc.size, got, err)
 		}
 	}
-	if _, err := patchesOf([]mark{{1, []int64{-1}}}, []string{"a"}, 100); err == nil {
+	if _, err := patchesOf([]mark{{1, []int64{-1}}}, bytesOf([]string{"a"}), 100); err == nil {
 		t.Error("a value lies before the pages")
 	}
 }

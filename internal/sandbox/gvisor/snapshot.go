@@ -50,7 +50,7 @@ func buildOf(flags []string) func() string {
 
 // snapshotFormat changes when snapshots of an earlier one can't be used, though
 // it is the same gVisor: with the order of a sandbox's images, for one.
-const snapshotFormat = 5
+const snapshotFormat = 6
 
 // Shape implements sandbox.Snapshotter. Images, memory and processes are no
 // part of it: see filling.
@@ -109,7 +109,10 @@ func (s *Sandbox) restore(ctx context.Context, spec sandbox.Spec, state *os.File
 	if err != nil {
 		return err
 	}
-	fill := filling{Slots: s.slots, Memory: int64(spec.MemoryMB) << 20, Snapshot: at, Own: spec.Own}
+	fill := filling{Slots: s.slots, Memory: int64(spec.MemoryMB) << 20, Snapshot: at}
+	for _, v := range spec.Own {
+		fill.Own = append(fill.Own, []byte(v))
+	}
 	if err := s.sendFilling(fill, append(files, state)); err != nil {
 		return err
 	}

@@ -12,8 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/arn"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/errs"
 	"github.com/mayfly-dev/mayfly/internal/function"
 	"github.com/mayfly-dev/mayfly/internal/runtimes"
@@ -39,12 +41,16 @@ type Config struct {
 	// that answers too much keeps its instance.
 	MaxResponse int64
 
-	// Access returns how a function's code reaches the node's API; nil, or
-	// false, if it can't.
-	Access func(function string) (Access, bool)
+	// Access returns how the code of a function's instance reaches the node's API;
+	// nil, or false, if it can't. All but the endpoint is the instance's own, and as
+	// long in all instances of the function.
+	Access func(function, instance string) (Access, bool)
+
+	// Services are the names that requests with such a key are signed for.
+	Services []string
 }
 
-// Access is how a function's code reaches the node's API with an SDK of AWS.
+// Access is how an instance's code reaches the node's API with an SDK of AWS.
 type Access struct{ Endpoint, KeyID, Secret, Token string }
 
 // Guest is the sandbox.Guest of all language runtimes. It is immutable and safe
@@ -136,20 +142,65 @@ func (g *Guest) Copies(v *function.Version) bool {
 // Fresh implements sandbox.Guest. Bootstraps put the variables of a restored copy
 // into its environment. That of a custom runtime's process they can't reach: see Own.
 func (g *Guest) Fresh(v *function.Version, b sandbox.Birth) []string {
-	return []string{
+	list := []string{
 		"AWS_LAMBDA_INITIALIZATION_TYPE=" + initialization(v, b),
 		"AWS_LAMBDA_LOG_STREAM_NAME=" + LogStream(v.Version, b.ID),
 	}
+	if a, ok := g.access(v, b); ok {
+		list = append(list, "AWS_ACCESS_KEY_ID="+a.KeyID, "AWS_SECRET_ACCESS_KEY="+a.Secret, "AWS_SESSION_TOKEN="+a.Token)
+	}
+	return list
 }
 
-// Own implements sandbox.Guest: a custom runtime's log stream. Its initialization
-// type stays that of the snapshot, whose process was started with it. Memory of
-// Python and Node is left as it is: they keep hashes of their texts.
+// Own implements sandbox.Guest: credentials, which clients that init made hold on
+// to, and a custom runtime's log stream. Its initialization type stays that of the
+// snapshot, whose process was started with it.
+//
+// Python and Node keep the hash of a text that was looked up in a table, and would
+// not find a changed one there. They are told their log stream instead, which code
+// may well have in a table. Credentials hardly are, and who keeps signing keys by
+// them derives another one when it finds none.
 func (g *Guest) Own(v *function.Version, b sandbox.Birth) []string {
-	if r, err := g.cfg.Resolve(v.Runtime); err != nil || r.Family == runtimes.Python || r.Family == runtimes.Node {
+	r, err := g.cfg.Resolve(v.Runtime)
+	if err != nil {
 		return nil
 	}
-	return []string{LogStream(v.Version, b.ID)}
+	var own []string
+	if r.Family != runtimes.Python && r.Family != runtimes.Node {
+		own = append(own, LogStream(v.Version, b.ID))
+	}
+	if a, ok := g.access(v, b); ok {
+		own = append(own, a.KeyID, a.Secret, a.Token)
+		own = append(own, g.signingKeys(a.Secret, sandbox.Born(b.ID))...)
+	}
+	return own
+}
+
+// signingKeys returns the keys that clients have derived from a secret, if its
+// instance was born at that time. Some (the SDK for Go) use one for a day as long as
+// the access key's id is the same, which it is not told that it isn't. An init may
+// begin on one day and end on the next: both have a place that is theirs in all
+// instances born on either.
+func (g *Guest) signingKeys(secret string, born time.Time) []string {
+	const day = 24 * time.Hour
+	days := [2]time.Time{}
+	for _, d := range []time.Time{born, born.Add(day)} {
+		days[d.Unix()/int64(day/time.Second)&1] = d.UTC()
+	}
+	keys := make([]string, 0, len(days)*len(g.cfg.Services))
+	for _, d := range days {
+		for _, service := range g.cfg.Services {
+			keys = append(keys, string(wire.SigningKey(secret, d.Format("20060102"), g.cfg.Region, service)))
+		}
+	}
+	return keys
+}
+
+func (g *Guest) access(v *function.Version, b sandbox.Birth) (Access, bool) {
+	if g.cfg.Access == nil {
+		return Access{}, false
+	}
+	return g.cfg.Access(v.Function, b.ID)
 }
 
 // webServer returns the command of the agent that runs a web server.
@@ -271,7 +322,9 @@ func (g *Guest) environment(v *function.Version, r runtimes.Runtime, b sandbox.B
 		env["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
 		env["AWS_LAMBDA_LOG_LEVEL"] = cmp.Or(v.Logging.Code, "INFO")
 	}
-	g.addAccess(env, v.Function)
+	if a, ok := g.access(v, b); ok {
+		env["AWS_ENDPOINT_URL"] = a.Endpoint
+	}
 	if p.Root != "" {
 		env["TMPDIR"] = p.Tmp // /tmp is the host's
 	}
@@ -290,20 +343,6 @@ func (g *Guest) environment(v *function.Version, r runtimes.Runtime, b sandbox.B
 	}
 	slices.Sort(list)
 	return list
-}
-
-// addAccess adds what SDKs look for. It is the same in all instances of a
-// function, so that it may be part of a snapshot.
-func (g *Guest) addAccess(env map[string]string, function string) {
-	if g.cfg.Access == nil {
-		return
-	}
-	a, ok := g.cfg.Access(function)
-	if !ok {
-		return
-	}
-	env["AWS_ENDPOINT_URL"] = a.Endpoint
-	env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"] = a.KeyID, a.Secret, a.Token
 }
 
 // initialization is Lambda's word for why an instance was started.

@@ -30,19 +30,23 @@ func newIdentity(c wire.Credentials, account string) identity {
 // DeriveSigningKey implements auth.SigningKeyProvider.
 func (i identity) DeriveSigningKey(access, token, date, region, service string) ([]byte, auth.Account, error) {
 	ctx := context.Background() // the interface has none, and keys are in memory
-	secret, _, err := i.credentials.Secret(ctx, access)
-	if errs.Is(err, errs.NotFound) {
-		return nil, auth.Account{}, auth.ErrNoSuchUser
+	find, missing := i.credentials.Secret, auth.ErrNoSuchUser
+	if token != "" {
+		sessions, ok := i.credentials.(wire.SessionCredentials)
+		if !ok {
+			return nil, auth.Account{}, auth.ErrInvalidSessionToken
+		}
+		missing = auth.ErrInvalidSessionToken
+		find = func(ctx context.Context, access string) (string, string, error) {
+			return sessions.SessionSecret(ctx, access, token)
+		}
+	}
+	secret, _, err := find(ctx, access)
+	if errs.Is(err, errs.NotFound) || errs.Is(err, errs.Denied) {
+		return nil, auth.Account{}, missing
 	}
 	if err != nil {
 		return nil, auth.Account{}, err
-	}
-	if sessions, ok := i.credentials.(wire.SessionCredentials); ok {
-		if sessions.CheckToken(ctx, access, token) != nil {
-			return nil, auth.Account{}, auth.ErrInvalidSessionToken
-		}
-	} else if token != "" {
-		return nil, auth.Account{}, auth.ErrInvalidSessionToken
 	}
 	return wire.SigningKey(secret, date, region, service), i.account, nil
 }

@@ -26,10 +26,10 @@ type Credentials interface {
 // with a session token. Requests with a token are refused by any others.
 type SessionCredentials interface {
 	Credentials
-	// CheckToken returns nil if the token belongs to the access key; an empty
-	// token belongs to a key that needs none. A token that has expired is an
-	// error of kind errs.Denied, a wrong one of kind errs.NotFound.
-	CheckToken(ctx context.Context, accessKeyID, token string) error
+	// SessionSecret is Secret for a request with a token. A token that has expired
+	// is an error of kind errs.Denied; one that is not the access key's, or any for
+	// a key that needs none, of kind errs.NotFound. Secret knows no key that does.
+	SessionSecret(ctx context.Context, accessKeyID, token string) (secret, principal string, err error)
 }
 
 // Caller is who signed a request.
@@ -67,14 +67,13 @@ type attempt struct {
 // the body: the key is known, its token right, the time near enough.
 func (a *Authenticator) begin(r *http.Request, sig *signature, path string, query url.Values) (*attempt, error) {
 	ctx := r.Context()
-	secret, principal, err := a.credentials.Secret(ctx, sig.accessKey)
-	if errs.Is(err, errs.NotFound) {
-		return nil, invalidToken()
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := a.checkToken(ctx, sig); err != nil {
+	secret, principal, err := a.secret(ctx, sig)
+	switch {
+	case errs.Is(err, errs.Denied):
+		return nil, refuse("ExpiredTokenException", "The security token included in the request is expired")
+	case errs.Is(err, errs.NotFound):
+		return nil, refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+	case err != nil:
 		return nil, err
 	}
 	if e := sig.checkTime(time.Now()); e != nil {
@@ -90,26 +89,14 @@ func (a *Authenticator) begin(r *http.Request, sig *signature, path string, quer
 	}, nil
 }
 
-func (a *Authenticator) checkToken(ctx context.Context, sig *signature) error {
-	sessions, ok := a.credentials.(SessionCredentials)
-	if !ok {
-		if sig.token != "" {
-			return invalidToken()
-		}
-		return nil
+func (a *Authenticator) secret(ctx context.Context, sig *signature) (secret, principal string, err error) {
+	if sig.token == "" {
+		return a.credentials.Secret(ctx, sig.accessKey)
 	}
-	err := sessions.CheckToken(ctx, sig.accessKey, sig.token)
-	switch {
-	case errs.Is(err, errs.Denied):
-		return refuse("ExpiredTokenException", "The security token included in the request is expired")
-	case errs.Is(err, errs.NotFound):
-		return invalidToken()
+	if sessions, ok := a.credentials.(SessionCredentials); ok {
+		return sessions.SessionSecret(ctx, sig.accessKey, sig.token)
 	}
-	return err
-}
-
-func invalidToken() *Error {
-	return refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+	return "", "", errs.Newf(errs.NotFound, "there are no temporary keys")
 }
 
 // unsignedHeader returns the name of an X-Amz header that is not signed, or

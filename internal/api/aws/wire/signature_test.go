@@ -290,16 +290,20 @@ func TestCachedSigningKeyDoesNotOutliveItsSecret(t *testing.T) {
 }
 
 // sessions hands out one temporary key.
-type sessions struct{ oneKey }
+type sessions struct{}
 
-func (sessions) CheckToken(_ context.Context, _, token string) error {
+func (sessions) Secret(context.Context, string) (secret, principal string, err error) {
+	return "", "", errs.Newf(errs.NotFound, "the key needs a token")
+}
+
+func (sessions) SessionSecret(ctx context.Context, id, token string) (secret, principal string, err error) {
 	switch token {
 	case "good":
-		return nil
+		return oneKey{}.Secret(ctx, id)
 	case "old":
-		return errs.Newf(errs.Denied, "the token has expired")
+		return "", "", errs.Newf(errs.Denied, "the token has expired")
 	default:
-		return errs.Newf(errs.NotFound, "the token is not the key's")
+		return "", "", errs.Newf(errs.NotFound, "the token is not the key's")
 	}
 }
 
