@@ -52,6 +52,7 @@ func TestGoSDKStoresObjects(t *testing.T) {
 		{"anonymous by the bucket policy", objectAnonymous},
 		{"cross-origin rules", objectCORS},
 		{"refusals", objectRefusals},
+		{"names that lead elsewhere", objectStrayNames},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, t.Context(), c, n) })
 	}

@@ -217,6 +217,12 @@ func (s *Store) within(c fiber.Ctx) (err error) {
 		}
 		c.Path("/" + bucket + raw)
 	}
+	if wrong := checkNames(c); wrong != nil {
+		drain(c)
+		id, host := utils.EnsureRequestIDs(c)
+		c.Response().Header.SetContentType(fiber.MIMEApplicationXML)
+		return c.Status(wrong.StatusCode()).Send(wrong.XMLBody(id, host))
+	}
 	if refused := s.cwd.do(func() { err = c.Next() }); refused != nil {
 		return refused
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/versity/versitygw/s3err"
@@ -74,20 +73,6 @@ func (s *Store) Send(ctx context.Context, t event.Target, m event.Message) (err 
 // KeyAttribute is the attribute of a message for a bucket that holds the key of
 // its object.
 const KeyAttribute = "key"
-
-// validKey reports whether a key can be one of an object: the gateway checks those
-// of its clients.
-func validKey(key string) bool {
-	if key == "" || len(key) > 1024 {
-		return false
-	}
-	for part := range strings.SplitSeq(key, "/") {
-		if part == ".." || part == "." {
-			return false
-		}
-	}
-	return !strings.HasPrefix(key, "/") && !strings.HasPrefix(key, ".sgwtmp")
-}
 
 // kindOf gives an error of the gateway its kind.
 func kindOf(err error) error {

@@ -45,6 +45,9 @@ func (b *recorder) turn(name, key string) *sync.Mutex {
 // PutObject implements backend.Backend.
 func (b *recorder) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
 	name, key := wire.Value(in.Bucket), wire.Value(in.Key)
+	if err := checkObject(key, ""); err != nil { // a form has its key in its body
+		return s3response.PutObjectOutput{}, err
+	}
 	turn := b.turn(name, key)
 	held := false
 	take := func() { turn.Lock(); held = true }
@@ -113,6 +116,9 @@ func (b *recorder) CompleteMultipartUpload(ctx context.Context, in *sdk.Complete
 // DeleteObject implements backend.Backend.
 func (b *recorder) DeleteObject(ctx context.Context, in *sdk.DeleteObjectInput) (*sdk.DeleteObjectOutput, error) {
 	name, key := wire.Value(in.Bucket), wire.Value(in.Key)
+	if err := checkObject(key, wire.Value(in.VersionId)); err != nil { // they may come from the body of DeleteObjects
+		return nil, err
+	}
 	turn := b.turn(name, key)
 	turn.Lock()
 	defer turn.Unlock()
