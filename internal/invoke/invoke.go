@@ -232,16 +232,17 @@ func (n *Invoker) call(ctx context.Context, inst *sandbox.Instance, r Request, r
 func (n *Invoker) initFailed(v *function.Version, r Request, attempt int, began time.Time, failed *sandbox.InitError) (Result, error) {
 	rec := n.record(v, r, attempt)
 	rec.Start, rec.Outcome, rec.Init = began, meter.InitFailed, failed.Times.Init
+	rec.Restore, rec.Revive = failed.Times.Restore, failed.Times.Revive
 	rec.ErrorType = failed.ErrorType
 	rec.PeakBytes = failed.PeakBytes
-	rec.Phases.Sandbox, rec.Phases.Init = failed.Times.Sandbox, failed.Times.Init
-	rec.Billed = meter.Billed(0, rec.Init)
+	rec.Phases.Sandbox, rec.Phases.Init, rec.Phases.Restore = failed.Times.Sandbox, failed.Times.Init, failed.Times.Restore
+	rec.Billed = meter.Billed(0, rec.Init) + meter.Billed(rec.Revive, 0)
 	status := logs.StatusError
 	if failed.Fault == sandbox.InitTimedOut {
 		status = logs.StatusTimeout
 	}
 	log := n.openLog(v, failed.Instance, r.RequestID)
-	if err := errors.Join(log.initFailed(rec.Init, status, failed.ErrorType), log.start(), log.finish(&rec, status, 0)); err != nil {
+	if err := errors.Join(log.initFailed(&rec, status), log.start(), log.finish(&rec, status, 0)); err != nil {
 		return Result{}, err
 	}
 	res := Result{Payload: failed.For(r.RequestID), FunctionError: Unhandled, Version: v.Version, Record: rec}

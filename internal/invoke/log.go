@@ -101,15 +101,24 @@ func (l *callLog) finish(rec *meter.Record, status string, answer int) error {
 	return l.write(append(entries, logs.Entry{Text: logs.ReportEvent(now, r), Record: record})...)
 }
 
-// initFailed writes that an instance did not become ready.
-func (l *callLog) initFailed(took time.Duration, status, errorType string) error {
+// initFailed writes that an instance did not become ready: in its init or, of a copy
+// of a snapshot, in its hooks.
+func (l *callLog) initFailed(rec *meter.Record, status string) error {
 	if l.n.cfg.Unobserved {
 		return nil
 	}
-	if l.v.Logging.JSON {
-		return l.write(logs.Entry{Text: logs.InitReportEvent(time.Now(), took, status, errorType)})
+	var text string
+	switch restored, now := rec.Restore > 0, time.Now(); {
+	case restored && l.v.Logging.JSON:
+		text = logs.RestoreReportEvent(now, rec.Restore, status, rec.ErrorType)
+	case restored:
+		text = logs.RestoreReportLine(rec.Restore, status, rec.ErrorType)
+	case l.v.Logging.JSON:
+		text = logs.InitReportEvent(now, rec.Init, status, rec.ErrorType)
+	default:
+		text = logs.InitReportLine(rec.Init, status, rec.ErrorType)
 	}
-	return l.write(logs.Entry{Text: logs.InitReportLine(took, status, errorType)})
+	return l.write(logs.Entry{Text: text})
 }
 
 // tail is the end of a call's log as its caller sees it: what the platform wrote

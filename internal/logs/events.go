@@ -90,6 +90,15 @@ func InitReportEvent(at time.Time, took time.Duration, status, errorType string)
 	}{"on-demand", "init", eventStatus(status), errorType, metrics{Duration: floatMillis(took)}})
 }
 
+// RestoreReportEvent is RestoreReportLine in JSON.
+func RestoreReportEvent(at time.Time, took time.Duration, status, errorType string) string {
+	return encodeEvent(at, "restoreReport", struct {
+		Status    string  `json:"status"`
+		ErrorType string  `json:"errorType,omitempty"`
+		Metrics   metrics `json:"metrics"`
+	}{eventStatus(status), errorType, metrics{Duration: floatMillis(took)}})
+}
+
 // floatMillis is d in milliseconds, rounded to a thousandth.
 func floatMillis(d time.Duration) float64 {
 	return math.Round(float64(max(d, 0))/1e3) / 1e3

@@ -67,6 +67,12 @@ func InitReportLine(took time.Duration, status, errorType string) string {
 	return string(appendStatus(append(b, " ms\tPhase: init\t"...), status, errorType))
 }
 
+// RestoreReportLine is the line after a restore of a snapshot whose hooks failed.
+func RestoreReportLine(took time.Duration, status, errorType string) string {
+	b := appendMillis([]byte("RESTORE_REPORT Restore Duration: "), took)
+	return string(appendStatus(append(b, " ms\t"...), status, errorType))
+}
+
 func appendStatus(b []byte, status, errorType string) []byte {
 	if status == "" {
 		return b

@@ -576,6 +576,7 @@ func TestPlatformLines(t *testing.T) {
 			ReportLine(Report{RequestID: "id", Duration: 9999 * time.Nanosecond, Billed: time.Millisecond, MemoryMB: 10240, Status: StatusError, ErrorType: "Runtime.ExitError"}),
 			"REPORT RequestId: id\tDuration: 0.01 ms\tBilled Duration: 1 ms\tMemory Size: 10240 MB\tMax Memory Used: 0 MB\tStatus: error\tError Type: Runtime.ExitError\t",
 		},
+		{RestoreReportLine(1234567*time.Microsecond, StatusError, "Runtime.Hook"), "RESTORE_REPORT Restore Duration: 1234.57 ms\tStatus: error\tError Type: Runtime.Hook\t"},
 		{InitReportLine(10*time.Second, StatusTimeout, ""), "INIT_REPORT Init Duration: 10000.00 ms\tPhase: init\tStatus: timeout\t"},
 	} {
 		if c.got != c.want {

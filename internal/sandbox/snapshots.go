@@ -179,6 +179,7 @@ func (p *Pool) fromSnapshot(i *Instance, b Birth) (done bool, err error) {
 	case errors.As(err, &failed) && failed.Fault == 0:
 		failed.Times = i.start
 		failed.Log = i.logs.end()
+		failed.Instance = i.ID
 		return true, err
 	}
 	p.saves.failed.Add(1)

@@ -217,7 +217,10 @@ func TestHookThatFailsAfterARestoreIsTheFunctionsError(t *testing.T) {
 	_, err := p.Acquire(t.Context(), version("f", 128))
 	var failed *InitError
 	if !errors.As(err, &failed) || string(failed.For("r")) != "no" || failed.ErrorType != "Hook" {
-		t.Errorf("the call got %v", err)
+		t.Fatalf("the call got %v", err)
+	}
+	if times := failed.Times; times.Init != 0 || times.Revive <= 0 || times.Restore < times.Revive || len(failed.Instance) != 32 {
+		t.Errorf("instance %q took %+v", failed.Instance, times)
 	}
 	if len(files(t, dir)) != 1 || p.Snapshots().Failed != 0 {
 		t.Error("the snapshot is blamed")
