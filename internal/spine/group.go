@@ -22,7 +22,23 @@ type bundle[T any] struct {
 // Do returns when the items are written, in the order of the calls. They are
 // written together, however many they are. Without items it waits for those that
 // were begun before.
-func (g *Group[T]) Do(items []T) error { return <-g.Begin(items) }
+func (g *Group[T]) Do(items []T) error {
+	g.mu.Lock()
+	if g.busy || len(items) == 0 {
+		g.mu.Unlock()
+		return <-g.Begin(items)
+	}
+	g.busy = true
+	g.mu.Unlock()
+	// Nobody writes, so nobody has to be woken for it.
+	err := g.Write(items)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.busy = len(g.waiting) > 0; g.busy {
+		go g.run()
+	}
+	return err
+}
 
 // Begin is Do for a caller that waits later, if at all: the outcome is sent to the
 // channel, which has room for it. What is begun later is written later.
