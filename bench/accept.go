@@ -27,7 +27,7 @@ const sleeper = "import time\n\ndef handler(event, context):\n    time.sleep(25)
 // HTTP API, beside raw writes.
 func acceptTable(ctx context.Context, out io.Writer, o options, n *node, work string) error {
 	fmt.Fprintf(out, "\n## Asynchronous calls accepted, payloads of %d bytes, per second\n\n", messageBytes)
-	fmt.Fprintln(out, "Floor: raw fsynced JetStream publishes of as many bytes from as many writers in the bench's own process, without HTTP and signatures. A call is counted when it was answered 202, that is, when it is on disk. In one column accepted calls wait; in the other, a Python function runs them meanwhile on the same CPUs.")
+	fmt.Fprintln(out, "Floor: raw fsynced JetStream publishes of as many bytes from as many writers, over an in-process connection to a server in the bench's own process, on the same disk, without HTTP and signatures. A node keeps accepted calls in files of its own, with the request around the payload, and syncs these. A call is counted when it was answered 202, that is, when it is on disk. In one column accepted calls wait; in the other, a Python function runs them meanwhile on the same CPUs.")
 	fmt.Fprint(out, "\n| clients | floor/s | accepted/s | ratio | accepted/s while they run | ratio |\n|---|---|---|---|---|---|\n")
 	waits := subject{name: "sleeper", runtime: "python3.11", handler: "app.handler", zip: zipText("app.py", sleeper)}
 	runs := subject{name: "taker", runtime: "python3.11", handler: "app.handler", zip: zipText("app.py", "def handler(event, context):\n    pass\n")}

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mayfly-dev/mayfly/internal/errs"
 )
 
 const (
@@ -94,7 +97,7 @@ func (l *Lanes) noteEnds(ctx context.Context, s Service, batch []*item) error {
 // queue is idle. An item that holds up many moves on to the end of the log. It is
 // not called while end is.
 func (l *Lanes) tidy(ctx context.Context, idle bool) error {
-	for {
+	for tried := uint64(0); ; {
 		l.mu.Lock()
 		s := &l.shelf
 		low := s.low
@@ -102,7 +105,8 @@ func (l *Lanes) tidy(ctx context.Context, idle bool) error {
 		move := s.hollow-s.front > l.moveBytes && s.hollow-s.front > 2*s.full
 		l.mu.Unlock()
 		switch {
-		case cut:
+		case cut && low > tried: // it may leave the last of them
+			tried = low
 			if err := l.cut(ctx, low); err != nil {
 				return err
 			}
@@ -118,7 +122,8 @@ func (l *Lanes) tidy(ctx context.Context, idle bool) error {
 
 // cut removes the records before one, and what the journal says of them.
 func (l *Lanes) cut(ctx context.Context, low uint64) error {
-	if err := l.items.RemoveBefore(ctx, low); err != nil {
+	low, err := l.items.removeBefore(ctx, low)
+	if err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -198,25 +203,89 @@ func (l *Lanes) storeAll(batch []*incoming) error {
 // openLanes opens the queue of that name, and takes over what is in an older
 // node's stream.
 func (s *Spine) openLanes(ctx context.Context, name, old string) (*Lanes, error) {
-	l := &Lanes{
-		log: s.log, name: name, handled: make(chan struct{}, 1), put: make(chan struct{}, 1), lanes: map[string]*lane{},
-		shelf:    shelf{records: map[uint64]*record{}, read: map[string]loaded{}},
-		cutBytes: cutBytes, moveBytes: moveBytes,
-	}
-	l.in = &Group[*incoming]{Write: l.store, Share: (*incoming).share}
-	var err error
-	l.items, err = s.logAs(ctx, jetstream.StreamConfig{Name: name + itemsStream, Subjects: []string{itemsSubject + name}, Duplicates: duplicateWindow})
+	items, former, err := s.openItems(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if l.ends, err = s.journal(ctx, name+endsStream, endsSubject+name, deleteReserve); err != nil {
+	ends, err := s.journal(ctx, name+endsStream, endsSubject+name, deleteReserve)
+	if err != nil {
 		return nil, err
+	}
+	l := newLanes(s.log, name, items, ends)
+	if former != nil {
+		if err := l.copyFrom(ctx, newLanes(s.log, name, former, ends)); err != nil {
+			return nil, err
+		}
+		if err := s.js.DeleteStream(ctx, name+itemsStream); err != nil {
+			return nil, wrap(err, "remove stream %s", name+itemsStream)
+		}
 	}
 	moved, err := l.read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return l, l.takeOver(ctx, s, old, moved)
+}
+
+func newLanes(log *slog.Logger, name string, items itemLog, ends *Journal) *Lanes {
+	l := &Lanes{
+		log: log, name: name, items: items, ends: ends,
+		handled: make(chan struct{}, 1), put: make(chan struct{}, 1), lanes: map[string]*lane{},
+		shelf:    shelf{records: map[uint64]*record{}, read: map[string]loaded{}},
+		cutBytes: cutBytes, moveBytes: moveBytes,
+	}
+	l.in = &Group[*incoming]{Write: l.store, Share: (*incoming).share}
+	return l
+}
+
+// copyFrom stores what is in the queue as an older node kept it. It is called
+// before read.
+func (l *Lanes) copyFrom(ctx context.Context, old *Lanes) error {
+	if _, err := old.read(ctx); err != nil {
+		return err
+	}
+	var batch []*incoming
+	full := 0.0
+	write := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := l.write(ctx, batch)[0].err
+		batch, full = nil, 0
+		return err
+	}
+	for n := old.shelf.low; n <= old.shelf.top; n++ {
+		r := old.shelf.records[n]
+		if r == nil {
+			continue
+		}
+		for _, it := range r.items {
+			if it == nil {
+				continue
+			}
+			body, err := old.body(ctx, it)
+			if errs.Is(err, errs.NotFound) {
+				l.log.Error("an item of a work queue is lost: its record is not in the log any more", "queue", l.name, "lane", it.lane.name, "err", err)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			in := &incoming{head: itemHead{Lane: it.lane.name, Size: len(body), Tries: it.attempt}, body: body}
+			if full += in.share(); full > 1 {
+				if err := write(); err != nil {
+					return err
+				}
+				full = in.share()
+			}
+			batch = append(batch, in)
+		}
+	}
+	if err := write(); err != nil {
+		return err
+	}
+	l.log.Info("the work queue of an older version was taken over", "queue", l.name)
+	return nil
 }
 
 // read makes the index. It returns the numbers that items had in the stream of an
@@ -241,17 +310,17 @@ func (l *Lanes) read(ctx context.Context) (moved map[uint64]bool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := l.items.st.Info(ctx)
+	first, last, err := l.items.bounds(ctx)
 	if err != nil {
-		return nil, wrap(err, "read %s", l.items.name)
+		return nil, err
 	}
 	moved = map[uint64]bool{}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := &l.shelf
-	s.first = max(info.State.FirstSeq, 1)
+	s.first = first
 	s.low = s.first
-	err = l.items.Heads(ctx, func(number uint64, line string) error {
+	err = l.items.headsAfter(ctx, 0, func(number uint64, line string) error {
 		h, err := readRecordHeader(line)
 		if err != nil {
 			return err
@@ -267,7 +336,7 @@ func (l *Lanes) read(ctx context.Context) (moved map[uint64]bool, err error) {
 		})
 		return nil
 	})
-	s.top = max(s.top, info.State.LastSeq)
+	s.top = max(s.top, last)
 	return moved, err
 }
 

@@ -27,7 +27,7 @@ const (
 type Lanes struct {
 	log   *slog.Logger
 	name  string
-	items *Log
+	items itemLog
 	ends  *Journal
 	in    *Group[*incoming]
 
@@ -98,16 +98,14 @@ func (s *Spine) Parcels(ctx context.Context) (*Lanes, error) {
 // '_'. When it returns nil the item is on disk. An item with an id that was put
 // within the last ten minutes is dropped; "" is no id.
 func (l *Lanes) Put(ctx context.Context, lane, id string, body []byte) error {
-	in := &incoming{head: itemHead{Lane: lane, Size: len(body)}, id: id, body: body}
-	select {
-	case err := <-l.in.Begin([]*incoming{in}):
-		if err != nil {
-			return err
-		}
-		return in.err
-	case <-ctx.Done():
-		return wrap(ctx.Err(), "store an item of lane %s", lane)
+	if err := ctx.Err(); err != nil {
+		return wrap(err, "store an item of lane %s", lane)
 	}
+	in := &incoming{head: itemHead{Lane: lane, Size: len(body)}, id: id, body: body}
+	if err := l.in.Do([]*incoming{in}); err != nil {
+		return err
+	}
+	return in.err
 }
 
 // Waiting returns how many items each lane holds, those under way too.

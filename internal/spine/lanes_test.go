@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"reflect"
 	"sync"
 	"testing"
@@ -170,11 +168,11 @@ func run(t *testing.T, l *Lanes, h *handler, n int) {
 // held returns how many records the queue's log holds.
 func held(t *testing.T, l *Lanes) int {
 	t.Helper()
-	info, err := l.items.st.Info(t.Context())
-	if err != nil {
+	n := 0
+	if err := l.items.headsAfter(t.Context(), 0, func(uint64, string) error { n++; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	return int(info.State.Msgs)
+	return n
 }
 
 func TestItemsThatComeTogetherAreOneRecord(t *testing.T) {
@@ -277,6 +275,11 @@ func TestItemThatStaysHoldsNoOthersOnDisk(t *testing.T) {
 	s := open(t, dir)
 	calls := openCalls(t, s)
 	calls.cutBytes, calls.moveBytes = 1000, 1000
+	small := calls.items.(*files)
+	small.size = 1000
+	if err := small.roll(0); err != nil {
+		t.Fatal(err)
+	}
 	put(t, calls, "stuck", "", "stays")
 	const n = 300
 	for i := range n {
@@ -316,7 +319,7 @@ func TestItemThatStaysHoldsNoOthersOnDisk(t *testing.T) {
 	if h.runs["stuck stays"] != 1 {
 		t.Errorf("handled: %v", h.runs)
 	}
-	if err := calls.tidy(t.Context(), true); err != nil || held(t, calls) != 0 {
+	if err := calls.tidy(t.Context(), true); err != nil || held(t, calls) > 5 { // in the last segment
 		t.Errorf("%d records of an empty queue, %v", held(t, calls), err)
 	}
 	put(t, calls, "f", "", "next")
@@ -335,7 +338,7 @@ func TestItemWhoseStoringSeemedToFailIsKnown(t *testing.T) {
 			calls := openCalls(t, s)
 			put(t, calls, "f", "", "1")
 			in := &incoming{head: itemHead{Lane: "g", Size: 1}, id: "id", body: []byte("2")}
-			if w := calls.write(t.Context(), []*incoming{in}); w.err != nil { // and its answer is lost
+			if w := calls.write(t.Context(), []*incoming{in})[0]; w.err != nil { // and its answer is lost
 				t.Fatal(w.err)
 			}
 			want := 2
@@ -364,11 +367,7 @@ func TestRecordWithTheNumberOfALostOneIsNew(t *testing.T) {
 	put(t, calls, "f", "", "2")
 	run(t, calls, &handler{runs: map[string]int{}}, 2)
 	s.Close()
-	block := lastBlock(t, dir, callsName+itemsStream)
-	rewrite(t, block, tears["cut off"])
-	if err := os.Remove(filepath.Join(filepath.Dir(block), "index.db")); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, lastSegment(t, dir, callsName), written(tears["cut off"]))
 	for range 2 {
 		s = open(t, dir)
 		calls = openCalls(t, s)

@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/mayfly-dev/mayfly/internal/errs"
 )
 
@@ -127,15 +125,7 @@ func (l *Lanes) store(batch []*incoming) error {
 	if len(plain) > 0 {
 		parts = append(parts, plain)
 	}
-	written := make([]stored, len(parts))
-	var all errgroup.Group
-	for i, part := range parts {
-		all.Go(func() error {
-			written[i] = l.write(ctx, part)
-			return nil
-		})
-	}
-	_ = all.Wait() // each has its own outcome
+	written := l.write(ctx, parts...)
 	slices.SortFunc(written, func(a, b stored) int { return cmp.Compare(a.number, b.number) })
 	lost := l.adopt(ctx, written)
 	lanes := map[string]struct{}{}
@@ -172,20 +162,28 @@ type stored struct {
 	err    error
 }
 
-// write appends the record of some items.
-func (l *Lanes) write(ctx context.Context, part []*incoming) stored {
-	w := stored{part: part, head: recordHeader{Check: rand.Uint32(), Items: make([]itemHead, len(part))}}
-	size := 0
-	for i, in := range part {
-		w.head.Items[i] = in.head
-		size += len(in.body)
+// write appends a record of each part of the items.
+func (l *Lanes) write(ctx context.Context, parts ...[]*incoming) []stored {
+	written, entries := make([]stored, len(parts)), make([]*entry, len(parts))
+	for i, part := range parts {
+		w := &written[i]
+		*w = stored{part: part, head: recordHeader{Check: rand.Uint32(), Items: make([]itemHead, len(part))}}
+		size := 0
+		for j, in := range part {
+			w.head.Items[j] = in.head
+			size += len(in.body)
+		}
+		w.body = make([]byte, 0, size)
+		for _, in := range part {
+			w.body = append(w.body, in.body...)
+		}
+		entries[i] = &entry{id: part[0].id, head: w.head.encode(), body: w.body}
 	}
-	w.body = make([]byte, 0, size)
-	for _, in := range part {
-		w.body = append(w.body, in.body...)
+	l.items.appendAll(ctx, entries)
+	for i, e := range entries {
+		written[i].number, written[i].repeat, written[i].err = e.number, e.repeat, e.err
 	}
-	w.number, w.repeat, w.err = l.items.append(ctx, part[0].id, w.head.encode(), w.body)
-	return w
+	return written
 }
 
 // encode returns the header as JSON, by hand: who puts an item waits for it. Names

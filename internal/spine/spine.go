@@ -2,7 +2,8 @@
 // buckets on NATS JetStream. It is the only room that knows NATS.
 //
 // On one machine the server is embedded, without a TCP port, and syncs each
-// write to disk before it is acknowledged. Past one machine the same code
+// write to disk before it is acknowledged; what work queues hold is in files beside
+// it, as accepted calls wait for them. Past one machine the same code
 // connects to an existing cluster. After Open there is one code path.
 package spine
 
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -42,13 +44,17 @@ type Spine struct {
 	js       jetstream.JetStream
 	replicas int
 	log      *slog.Logger
+	dir      string                // of the embedded server's files
 	free     func() (int64, error) // bytes free on the embedded server's disk
+
+	mu    sync.Mutex
+	files []*files // guarded by mu: of work queues, beside the embedded server's
 }
 
 // Open starts the embedded server, or connects to the cluster that cfg names. It
 // returns when the engine can serve.
 func Open(ctx context.Context, cfg Config) (*Spine, error) {
-	s := &Spine{replicas: cfg.Replicas, log: cfg.Log, free: func() (int64, error) { return freeBytes(cfg.Dir) }}
+	s := &Spine{replicas: cfg.Replicas, log: cfg.Log, dir: filepath.Clean(cfg.Dir), free: func() (int64, error) { return freeBytes(cfg.Dir) }}
 	opts := []nats.Option{nats.Name("mayfly"), nats.MaxReconnects(-1)}
 	if cfg.URL == "" {
 		srv, err := startServer(cfg)
@@ -116,6 +122,11 @@ func (s *Spine) Close() {
 		s.srv.Shutdown()
 		s.srv.WaitForShutdown()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.files {
+		f.close()
+	}
 }
 
 // Usage returns how many streams there are and how many bytes they hold.
@@ -124,7 +135,13 @@ func (s *Spine) Usage(ctx context.Context) (streams int, bytes uint64, err error
 	if err != nil {
 		return 0, 0, wrap(err, "ask for the spine's usage")
 	}
-	return info.Streams, info.Store, nil
+	bytes = info.Store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.files {
+		bytes += f.bytes()
+	}
+	return info.Streams, bytes, nil
 }
 
 // stream makes the stream, or brings an existing one to cfg.
