@@ -35,6 +35,15 @@ class Objects(unittest.TestCase):
         s3.delete_object(Bucket="python", Key="copy")
         self.refused("NoSuchKey", s3.get_object, Bucket="python", Key="copy")
 
+    def test_requests_after_an_empty_object_are_answered(self):
+        client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"],
+                              config=Config(retries={"max_attempts": 0}, read_timeout=10, max_pool_connections=1,
+                                            s3={"addressing_style": "path"}, signature_version="s3v4"))
+        for key in ("empty", "directory/"):
+            client.put_object(Bucket="python", Key=key, Body=b"")
+            client.put_object(Bucket="python", Key="after", Body=key.encode())
+            self.assertEqual(client.get_object(Bucket="python", Key="after")["Body"].read(), key.encode())
+
     def test_large_files_go_in_parts(self):
         body = os.urandom(9 << 20)  # boto3 splits what is larger than 8 MiB
         s3.upload_fileobj(io.BytesIO(body), "python", "large")

@@ -72,10 +72,16 @@ func (s *Store) forward(w http.ResponseWriter, r *http.Request, bucket, key stri
 		refuse(w, r, http.StatusBadRequest, "InvalidRequest", "The request's header can't be read.")
 		return
 	}
-	if r.ContentLength != 0 {
+	switch {
+	case r.ContentLength == 0 && strings.EqualFold(r.Header.Get("Expect"), "100-continue"):
+		// The server says so only when a body is read. botocore, which asks also before an
+		// empty one, takes the answer otherwise, but waits for that of the next request forever.
+		w.WriteHeader(http.StatusContinue)
+	case r.ContentLength != 0:
 		c.Request.SetBodyStream(r.Body, int(r.ContentLength)) // -1 is that of chunks for both
 	}
 	s.gateway(c)
+	drain(r)
 	s.answer(w, r, &c.Response)
 }
 
@@ -218,7 +224,6 @@ func (s *Store) within(c fiber.Ctx) (err error) {
 		c.Path("/" + bucket + raw)
 	}
 	if wrong := checkNames(c); wrong != nil {
-		drain(c)
 		id, host := utils.EnsureRequestIDs(c)
 		c.Response().Header.SetContentType(fiber.MIMEApplicationXML)
 		return c.Status(wrong.StatusCode()).Send(wrong.XMLBody(id, host))
@@ -226,24 +231,21 @@ func (s *Store) within(c fiber.Ctx) (err error) {
 	if refused := s.cwd.do(func() { err = c.Next() }); refused != nil {
 		return refused
 	}
-	if err != nil || c.Response().StatusCode() >= http.StatusMultipleChoices {
-		drain(c)
-	}
 	if err == nil && c.Response().StatusCode() < http.StatusMultipleChoices && changes(c.Method()) && c.RequestCtx().UserValue(onDisk) == nil {
 		s.syncNamed(c.Path())
 	}
 	return err
 }
 
-// maxDrain bounds what is read of the body of a refused request, in bytes.
+// maxDrain bounds what is read of a body that a request did not need, in bytes.
 const maxDrain = 96 << 20
 
-// drain reads what is left of a refused request's body: a client that is still
-// writing would otherwise see a broken connection and not the answer.
-func drain(c fiber.Ctx) {
-	if body := c.Request().BodyStream(); body != nil {
-		_, _ = io.CopyN(io.Discard, body, maxDrain) // it ends early, as it should
-	}
+// drain reads what is left of a request's body, as of one that was refused or that
+// makes a directory. A client that is still writing would otherwise see a broken
+// connection and not the answer; one that waits to be told to write would write when
+// its next request is expected.
+func drain(r *http.Request) {
+	_, _ = io.CopyN(io.Discard, r.Body, maxDrain) // it ends early, as it should
 }
 
 // changes reports whether requests of the method may change something.
