@@ -1,7 +1,6 @@
 package console
 
 import (
-	"net/http"
 	"net/url"
 
 	"github.com/mayfly-dev/mayfly/internal/client"
@@ -54,38 +53,32 @@ func (k *call) httpPage() error {
 }
 
 func (k *call) apis() ([]httpAPI, error) {
-	var answer struct {
-		Items []httpAPI `json:"items"`
-	}
-	if err := k.api.REST(k.ctx(), client.APIs, http.MethodGet, "/v2/apis", nil, nil, &answer); err != nil {
+	all, err := client.Items[httpAPI](k.ctx(), k.api, "/v2/apis")
+	if err != nil {
 		return nil, err
 	}
-	for i := range answer.Items {
-		a := &answer.Items[i]
-		var routes struct {
-			Items []httpRoute `json:"items"`
-		}
+	for i := range all {
+		a := &all[i]
 		path := "/v2/apis/" + url.PathEscape(a.ApiId)
-		if err := k.api.REST(k.ctx(), client.APIs, http.MethodGet, path+"/routes", nil, nil, &routes); err != nil {
+		routes, err := client.Items[httpRoute](k.ctx(), k.api, path+"/routes")
+		if err != nil {
 			return nil, err
 		}
-		var integrations struct {
-			Items []struct {
-				IntegrationId  string `json:"integrationId"`
-				IntegrationUri string `json:"integrationUri"`
-			} `json:"items"`
-		}
-		if err := k.api.REST(k.ctx(), client.APIs, http.MethodGet, path+"/integrations", nil, nil, &integrations); err != nil {
+		integrations, err := client.Items[struct {
+			IntegrationId  string `json:"integrationId"`
+			IntegrationUri string `json:"integrationUri"`
+		}](k.ctx(), k.api, path+"/integrations")
+		if err != nil {
 			return nil, err
 		}
 		uri := map[string]string{}
-		for _, n := range integrations.Items {
+		for _, n := range integrations {
 			uri["integrations/"+n.IntegrationId] = n.IntegrationUri
 		}
-		for _, r := range routes.Items {
+		for _, r := range routes {
 			r.Wakes = functionOf(uri[r.Target])
 			a.Routes = append(a.Routes, r)
 		}
 	}
-	return answer.Items, nil
+	return all, nil
 }

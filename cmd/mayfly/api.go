@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/spf13/cobra"
+
+	api "github.com/mayfly-dev/mayfly/internal/client"
 )
 
 // apiService is what requests about HTTP APIs are signed for.
@@ -84,12 +86,9 @@ func (cl *client) gateway(ctx context.Context, method, path string, in, out any)
 	return cl.api.REST(ctx, apiService, method, "/v2/"+path, nil, in, out)
 }
 
-// items calls an operation that lists.
+// items calls an operation that lists, page by page.
 func items[T any](ctx context.Context, cl *client, path string) ([]T, error) {
-	var page struct {
-		Items []T `json:"items"`
-	}
-	return page.Items, cl.gateway(ctx, http.MethodGet, path, nil, &page)
+	return api.Items[T](ctx, cl.api, "/v2/"+path)
 }
 
 // findAPI finds an API by its id or its name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"charm.land/lipgloss/v2"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,13 +16,14 @@ import (
 // urlOptions say what a function's URL is to be.
 type urlOptions struct {
 	public, signed, stream, remove bool
+	streamSet, corsSet             bool // the flags were given
 	alias                          string
 	origins                        []string
 }
 
 // changes reports whether the options ask for more than to show the URL.
 func (o urlOptions) changes() bool {
-	return o.public || o.signed || o.stream || len(o.origins) > 0
+	return o.public || o.signed || o.streamSet || o.corsSet
 }
 
 // functionURL is a function's URL as the command prints it.
@@ -52,14 +54,15 @@ that are signed with the node's keys (AWS Signature Version 4).`,
 			if err != nil {
 				return err
 			}
+			o.streamSet, o.corsSet = cmd.Flags().Changed("stream"), cmd.Flags().Changed("cors")
 			return c.url(cmd.Context(), cl, args[0], o)
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.public, "public", false, "let everybody in")
 	f.BoolVar(&o.signed, "signed", false, "let in signed requests only")
-	f.BoolVar(&o.stream, "stream", false, "send the answer while it is made")
-	f.StringArrayVar(&o.origins, "cors", nil, "let pages of an origin use it, such as https://app.example.com or *; repeat for more")
+	f.BoolVar(&o.stream, "stream", false, "send the answer while it is made; --stream=false when it is whole")
+	f.StringArrayVar(&o.origins, "cors", nil, `let pages of an origin use it, such as https://app.example.com or *; repeat for more; "" leaves it to the function`)
 	f.StringVar(&o.alias, "alias", "", "the endpoint of an alias")
 	f.BoolVar(&o.remove, "rm", false, "take the endpoint away")
 	cmd.MarkFlagsMutuallyExclusive("public", "signed")
@@ -120,8 +123,11 @@ func (cl *client) updateURL(ctx context.Context, name string, alias *string, o u
 	case o.signed:
 		in.AuthType = types.FunctionUrlAuthTypeAwsIam
 	}
-	if o.stream {
+	switch {
+	case o.stream:
 		in.InvokeMode = types.InvokeModeResponseStream
+	case o.streamSet:
+		in.InvokeMode = types.InvokeModeBuffered
 	}
 	if _, err := cl.UpdateFunctionUrlConfig(ctx, in); err != nil {
 		return nil, err
@@ -144,10 +150,15 @@ func (cl *client) ensureURL(ctx context.Context, name string) (string, error) {
 }
 
 func (o urlOptions) cors() *types.Cors {
-	if len(o.origins) == 0 {
+	origins := slices.DeleteFunc(slices.Clone(o.origins), func(s string) bool { return s == "" })
+	switch {
+	case len(origins) > 0:
+	case o.corsSet:
+		return &types.Cors{} // takes it away
+	default:
 		return nil
 	}
-	return &types.Cors{AllowOrigins: o.origins, AllowMethods: []string{"*"}, AllowHeaders: []string{"*"}, ExposeHeaders: []string{"*"}}
+	return &types.Cors{AllowOrigins: origins, AllowMethods: []string{"*"}, AllowHeaders: []string{"*"}, ExposeHeaders: []string{"*"}}
 }
 
 func (c *cli) printURL(u functionURL) error {

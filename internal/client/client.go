@@ -147,6 +147,26 @@ func (c *Client) REST(ctx context.Context, service, method, path string, query u
 	return c.Call(ctx, r, out)
 }
 
+// Items calls an operation for HTTP APIs that lists, until it has all pages.
+func Items[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	var all []T
+	query := url.Values{}
+	for {
+		var page struct {
+			Items     []T    `json:"items"`
+			NextToken string `json:"nextToken"`
+		}
+		if err := c.REST(ctx, APIs, http.MethodGet, path, query, nil, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Items...)
+		if page.NextToken == "" {
+			return all, nil
+		}
+		query.Set("nextToken", page.NextToken)
+	}
+}
+
 // targets are the prefixes of operation names in the services' JSON protocols,
 // and the version of the protocol.
 var targets = map[string]struct{ prefix, version string }{

@@ -28,7 +28,10 @@ type Handler interface {
 // way may read in another way are errs.Invalid: with dot segments, control
 // characters or broken escapes.
 func (a Address) Path(r *http.Request) (string, error) {
-	path := strings.TrimPrefix(r.URL.EscapedPath(), a.Prefix)
+	path, ok := strings.CutPrefix(r.URL.EscapedPath(), a.Prefix)
+	if !ok {
+		return "", errs.Newf(errs.Invalid, "the path must begin with %s, without escapes", a.Prefix)
+	}
 	if path == "" {
 		path = "/"
 	}
@@ -40,8 +43,10 @@ func (a Address) Path(r *http.Request) (string, error) {
 		if err != nil {
 			return "", errs.Newf(errs.Invalid, "the path holds a percent sign that does not begin an escape")
 		}
-		if plain == "." || plain == ".." {
-			return "", errs.Newf(errs.Invalid, "the path holds a segment %q; send it resolved", plain)
+		for part := range strings.FieldsFuncSeq(plain, isSlash) { // other programs may divide at escaped ones, too
+			if part == "." || part == ".." {
+				return "", errs.Newf(errs.Invalid, "the path holds a segment %q; send it resolved", part)
+			}
 		}
 		if strings.IndexFunc(plain, func(c rune) bool { return c < ' ' || c == 0x7f }) >= 0 {
 			return "", errs.Newf(errs.Invalid, "the path holds a control character")
@@ -49,3 +54,5 @@ func (a Address) Path(r *http.Request) (string, error) {
 	}
 	return path, nil
 }
+
+func isSlash(c rune) bool { return c == '/' || c == '\\' }

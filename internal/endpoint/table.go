@@ -3,6 +3,7 @@ package endpoint
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
@@ -69,6 +70,9 @@ func (t *Table[T]) Add(key string, v T) error {
 		if name, greedy = strings.CutSuffix(name, "+"); greedy && i != len(segments)-1 {
 			return errs.Newf(errs.Invalid, "the route key %q holds {%s+} before its end", key, name)
 		}
+		if slices.Contains(names, name) {
+			return errs.Newf(errs.Invalid, "the route key %q holds the variable %s twice", key, name)
+		}
 		names = append(names, name)
 		if !greedy {
 			b = b.variably()
@@ -79,7 +83,7 @@ func (t *Table[T]) Add(key string, v T) error {
 		routes = &b.greedy
 	}
 	if _, taken := (*routes)[method]; taken {
-		return errs.Newf(errs.Conflict, "there is a route %s already", key)
+		return errs.Newf(errs.Conflict, "there is a route already that differs from %s in no more than variables' names", key)
 	}
 	if *routes == nil {
 		*routes = map[string]leaf[T]{}

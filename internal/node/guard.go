@@ -1,13 +1,10 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
 	"sync"
-
-	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 )
 
 // guard looks at the heads of requests as they come over the wire. Go's server
@@ -22,7 +19,7 @@ func (g guard) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &guardedConn{Conn: c, reading: true}, nil
+	return &guardedConn{Conn: c}, nil
 }
 
 // guardedConn is a connection whose heads are looked at.
@@ -30,9 +27,8 @@ type guardedConn struct {
 	net.Conn
 
 	mu      sync.Mutex
-	reading bool   // guarded by mu: a head is being read
-	head    []byte // guarded by mu: of the head so far
-	fault   string // guarded by mu: of the head that was read last
+	framing framing  // guarded by mu
+	faults  []string // guarded by mu: of the heads that came and were not answered yet, "" for none
 }
 
 // Read implements net.Conn.
@@ -44,67 +40,43 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// see looks at what came: a client may send requests before it has the answers of
+// those before.
 func (c *guardedConn) see(p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.reading {
-		return
-	}
-	from := max(0, len(c.head)-3)
-	c.head = append(c.head, p...)
-	end := endOfHead(c.head[from:])
-	if end < 0 {
-		if len(c.head) > 2*wire.MaxHeaderBytes { // the server refuses it
-			c.reading, c.head = false, nil
-		}
-		return
-	}
-	c.fault = headFault(c.head[:from+end])
-	c.reading, c.head = false, c.head[:0]
+	c.framing.feed(p, func(fault string) { c.faults = append(c.faults, fault) })
 }
 
-// endOfHead returns the length of what goes before the empty line, or -1.
-func endOfHead(b []byte) int {
-	i, j := bytes.Index(b, []byte("\r\n\r\n")), bytes.Index(b, []byte("\n\n"))
-	if i < 0 || j >= 0 && j < i {
-		return j
-	}
-	return i
-}
-
-// next readies the connection for the head of its next request.
+// next tells the connection that a request has been answered.
 func (c *guardedConn) next() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reading, c.fault = true, ""
+	if len(c.faults) > 0 {
+		c.faults = append(c.faults[:0], c.faults[1:]...)
+	}
 }
 
-// headFault says what of a head can be read in two ways, "" if nothing can.
-func headFault(head []byte) string {
-	var length, encoding bool
-	for i, line := range bytes.Split(head, []byte("\n")) {
-		if i == 0 {
-			continue // the request line
-		}
-		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
-			return "a header goes on in a second line"
-		}
-		name, _, _ := bytes.Cut(line, []byte(":"))
-		length = length || bytes.EqualFold(name, []byte("Content-Length"))
-		encoding = encoding || bytes.EqualFold(name, []byte("Transfer-Encoding"))
+// release tells the connection that what comes now is no HTTP.
+func (c *guardedConn) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.framing.lose()
+}
+
+// fault returns what is wrong with the head of the request that is being answered.
+func (c *guardedConn) fault() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.faults) == 0 {
+		return ""
 	}
-	switch {
-	case length && encoding:
-		return "the request has both a Content-Length and a Transfer-Encoding"
-	case bytes.IndexByte(head, 0) >= 0:
-		return "the head of the request holds a NUL"
-	}
-	return ""
+	return c.faults[0]
 }
 
 type guardKey struct{}
 
-// watch has a server tell its connections' guards where requests begin.
+// watch has a server tell its connections' guards where requests end.
 func watch(s *http.Server) {
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if g, ok := c.(*guardedConn); ok {
@@ -113,8 +85,13 @@ func watch(s *http.Server) {
 		return ctx
 	}
 	s.ConnState = func(c net.Conn, state http.ConnState) {
-		if g, ok := c.(*guardedConn); ok && state == http.StateIdle {
+		g, ok := c.(*guardedConn)
+		switch {
+		case !ok:
+		case state == http.StateIdle:
 			g.next()
+		case state == http.StateHijacked:
+			g.release()
 		}
 	}
 }
@@ -125,7 +102,5 @@ func faultOf(r *http.Request) string {
 	if g == nil {
 		return ""
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.fault
+	return g.fault()
 }

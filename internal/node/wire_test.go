@@ -156,18 +156,3 @@ func TestALaterRequestOfAConnectionIsLookedAtToo(t *testing.T) {
 		}
 	}
 }
-
-func FuzzTheGuardFindsTheEndOfAHead(f *testing.F) {
-	f.Add([]byte("GET / HTTP/1.1\r\nA: b\r\n\r\nbody"), 5)
-	f.Add([]byte("GET / HTTP/1.1\nContent-Length: 1\nTransfer-Encoding: x\n\n"), 1)
-	f.Fuzz(func(t *testing.T, data []byte, size int) {
-		whole, parts := &guardedConn{reading: true}, &guardedConn{reading: true}
-		whole.see(data)
-		for size = max(1, size&0xff); len(data) > 0; data = data[min(size, len(data)):] {
-			parts.see(data[:min(size, len(data))])
-		}
-		if whole.fault != parts.fault || whole.reading != parts.reading {
-			t.Errorf("whole %q %v, in parts %q %v", whole.fault, whole.reading, parts.fault, parts.reading)
-		}
-	})
-}

@@ -258,6 +258,14 @@ func TestWhatAnAPICanNotHaveIsRefusedAndChangesNothing(t *testing.T) {
 			_, err := r.CreateApi(ctx, &CreateApiInput{Name: new("w"), ProtocolType: ProtocolTypeWebsocket})
 			return err
 		}()},
+		"limits of no route": {CodeNotFound, func() error {
+			_, err := r.UpdateStage(ctx, &UpdateStageInput{ApiId: api, StageName: new("$default"), RouteSettings: map[string]RouteSettings{"GET /typo": {ThrottlingBurstLimit: new(int32(1))}}})
+			return err
+		}()},
+		"a new stage with limits of no route": {CodeNotFound, func() error {
+			_, err := r.CreateStage(ctx, &CreateStageInput{ApiId: api, StageName: new("s"), RouteSettings: map[string]RouteSettings{"GET /typo": {}}})
+			return err
+		}()},
 		"a log to nowhere": {CodeBadRequest, func() error {
 			_, err := r.UpdateStage(ctx, &UpdateStageInput{ApiId: api, StageName: new("$default"), AccessLogSettings: &AccessLogSettings{DestinationArn: new("x"), Format: new("y")}})
 			return err

@@ -1,10 +1,12 @@
 package apigatewayv2
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
@@ -30,7 +32,10 @@ func (d *Door) CreateStage(ctx context.Context, in *CreateStageInput) (*CreateSt
 			return wire.Errorf(CodeConflict, "Stage already exists")
 		}
 		doc.Stages[*s.StageName] = s
-		return doc.checkStage(s)
+		if err := doc.checkStage(s); err != nil {
+			return err
+		}
+		return doc.checkRouteSettings(s, in.RouteSettings)
 	})
 	if err != nil {
 		return nil, err
@@ -66,7 +71,23 @@ func (doc *document) checkStage(s *Stage) error {
 			return err
 		}
 		if wire.Value(r.ThrottlingBurstLimit) < 0 || wire.Value(r.ThrottlingRateLimit) < 0 {
-			return bad("The throttling limits of %s must not be negative", key)
+			return bad("The throttling limits of %s must not be negative", cmp.Or(key, "DefaultRouteSettings"))
+		}
+	}
+	return nil
+}
+
+// checkRouteSettings refuses settings for routes that the stage does not have: a
+// key that is misspelt would leave its route without limits.
+func (doc *document) checkRouteSettings(s *Stage, settings map[string]RouteSettings) error {
+	c := doc.serves(s)
+	if c == nil {
+		c = &doc.Live
+	}
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		has := func(r *Route) bool { return wire.Value(r.RouteKey) == key }
+		if !slices.ContainsFunc(slices.Collect(maps.Values(c.Routes)), has) {
+			return wire.Errorf(CodeNotFound, "Unable to find Route by key %s within the provided RouteSettings", key)
 		}
 	}
 	return nil
@@ -121,7 +142,7 @@ func (d *Door) UpdateStage(ctx context.Context, in *UpdateStageInput) (*UpdateSt
 			doc.freeze(wire.Value(s.DeploymentId))
 		}
 		merge(s, in)
-		return nil
+		return doc.checkRouteSettings(s, in.RouteSettings)
 	})
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mayfly-dev/mayfly/internal/api/aws/httpevent"
 )
 
 // AccessLog writes a line for each request of a stage.
@@ -69,6 +71,11 @@ func (x *exchange) variable(name string) string {
 		}
 		return x.principal[v]
 	}
+	if v, ok := strings.CutPrefix(name, "identity."); ok && x.event.Caller != nil {
+		if s, ok := callerVariable(x.event.Caller, v); ok {
+			return s
+		}
+	}
 	if v, ok := x.requestVariable(name); ok {
 		return v
 	}
@@ -97,6 +104,19 @@ func (x *exchange) variable(name string) string {
 	return ""
 }
 
+// callerVariable is variable for who signed the request.
+func callerVariable(c *httpevent.Caller, name string) (value string, ok bool) {
+	switch name {
+	case "accessKey", "caller", "user":
+		return c.AccessKey, true
+	case "accountId":
+		return c.Account, true
+	case "userArn":
+		return c.ARN, true
+	}
+	return "", false
+}
+
 // requestVariable is variable for what is known before the answer.
 func (x *exchange) requestVariable(name string) (value string, ok bool) {
 	e := x.event
@@ -119,7 +139,7 @@ func (x *exchange) requestVariable(name string) (value string, ok bool) {
 	case "httpMethod":
 		return x.r.Method, true
 	case "path":
-		return x.r.URL.Path, true
+		return x.event.PlainPath(), true
 	case "protocol":
 		return x.r.Proto, true
 	case "requestTime":

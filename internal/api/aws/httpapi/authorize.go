@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/mayfly-dev/mayfly/internal/api/aws/httpevent"
 )
 
 // Authorizer decides who may use a route.
@@ -43,6 +45,7 @@ func (IAM) authorize(x *exchange) bool {
 		"accessKey": caller.AccessKeyID, "accountId": x.s.o.Account, "callerId": caller.AccessKeyID,
 		"cognitoIdentity": nil, "principalOrgId": nil, "userArn": user, "userId": caller.AccessKeyID,
 	}}
+	x.event.Caller = &httpevent.Caller{AccessKey: caller.AccessKeyID, Account: x.s.o.Account, ARN: user}
 	x.principal = map[string]string{"principalId": caller.AccessKeyID}
 	return true
 }
@@ -69,7 +72,7 @@ func (s IdentitySource) of(x *exchange) string {
 		return strings.Join(x.r.Header.Values(name), ",")
 	}
 	if name, ok := strings.CutPrefix(where, "$request.querystring."); ok {
-		return strings.Join(x.r.URL.Query()[name], ",")
+		return strings.Join(httpevent.Query(x.r.URL.RawQuery)[name], ",")
 	}
 	if name, ok := strings.CutPrefix(where, "$stageVariables."); ok {
 		return x.stage.Variables[name]

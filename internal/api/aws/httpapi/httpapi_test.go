@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/mayfly-dev/mayfly/internal/access"
+	"github.com/mayfly-dev/mayfly/internal/api/aws/httpevent"
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
 	"github.com/mayfly-dev/mayfly/internal/endpoint"
 	"github.com/mayfly-dev/mayfly/internal/errs"
@@ -239,14 +240,22 @@ func TestHTTPIntegrationsPassRequestsOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	two, err := url.Parse(back.URL + "/{proxy}/{b}")
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := newRig(t, functions{})
 	r.serve(t, DefaultStage,
 		&Route{Key: "ANY /x/{proxy+}", Integration: Integration{URL: u, Method: "ANY"}},
 		&Route{Key: "ANY /put/{proxy+}", Integration: Integration{URL: u, Method: "PUT"}},
+		&Route{Key: "ANY /one/{proxy}", Integration: Integration{URL: u, Method: "ANY"}},
+		&Route{Key: "ANY /two/{proxy}/{b}", Integration: Integration{URL: two, Method: "ANY"}},
 	)
 	for target, want := range map[string]string{
 		"/x/a/b%20c?q=1": "POST /base/a/b%20c?fixed=1&q=1 body http",
 		"/put/a%3Fb":     "PUT /base/a%3Fb?fixed=1 body http",
+		"/one/a%2Fb":     "POST /base/a%2Fb?fixed=1 body http", // one segment stays one
+		"/two/%7Bb%7D/x": "POST /%7Bb%7D/x body http",
 	} {
 		req := httptest.NewRequest(http.MethodPost, target, strings.NewReader("body"))
 		w := httptest.NewRecorder()
@@ -288,6 +297,20 @@ func TestAPIsAnswerPreflightsAndOverruleCORSHeaders(t *testing.T) {
 	w = r.get("abc", http.MethodPut, "/x", "Origin", "https://evil.example")
 	if w.Code != 200 || w.Header().Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("another origin: %d %v", w.Code, w.Header())
+	}
+}
+
+func TestAccessLogsTellTheEndpointsPathAndWhoSigned(t *testing.T) {
+	x := &exchange{r: httptest.NewRequest(http.MethodGet, "/_api/abc/a%20b", nil), event: &httpevent.Request{Path: "/a%20b"}}
+	want := map[string]string{"path": "/a b", "identity.userArn": "", "identity.accountId": ""}
+	for range 2 {
+		for name, value := range want {
+			if got := x.variable(name); got != value {
+				t.Errorf("%s is %q, want %q", name, got, value)
+			}
+		}
+		x.event.Caller = &httpevent.Caller{Account: "123456789012", ARN: "arn:user"}
+		want["identity.userArn"], want["identity.accountId"] = "arn:user", "123456789012"
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -169,22 +170,31 @@ func (x *exchange) forward() {
 	proxy.ServeHTTP(x.w, r)
 }
 
+// hole finds a path variable in an escaped path.
+var hole = regexp.MustCompile(`(?:\{|%7[Bb])([a-zA-Z0-9._:-]+)(?:\}|%7[Dd])`)
+
 // target returns the URL to forward to, with the values of path variables and
-// the request's query.
+// the request's query. A slash in the value of one segment's variable stays escaped.
 func (x *exchange) target(to *url.URL) *url.URL {
 	u := *to
-	path, escaped := u.Path, u.EscapedPath()
-	for name, value := range x.event.PathParameters {
+	u.RawPath = hole.ReplaceAllStringFunc(to.EscapedPath(), func(m string) string {
+		name := hole.FindStringSubmatch(m)[1]
+		value, ok := x.event.PathParameters[name]
+		if !ok {
+			return m
+		}
+		if !strings.Contains(x.route.Key, "{"+name+"+}") {
+			return url.PathEscape(value)
+		}
 		segments := strings.Split(value, "/")
 		for n, s := range segments {
 			segments[n] = url.PathEscape(s)
 		}
-		path = strings.ReplaceAll(path, "{"+name+"}", value)
-		for _, hole := range []string{"{" + name + "}", url.PathEscape("{" + name + "}")} {
-			escaped = strings.ReplaceAll(escaped, hole, strings.Join(segments, "/"))
-		}
+		return strings.Join(segments, "/")
+	})
+	if plain, err := url.PathUnescape(u.RawPath); err == nil { // it is escaped, by the lines above
+		u.Path = plain
 	}
-	u.Path, u.RawPath = path, escaped
 	u.RawQuery = strings.Join(slices.DeleteFunc([]string{u.RawQuery, x.r.URL.RawQuery}, func(q string) bool { return q == "" }), "&")
 	return &u
 }

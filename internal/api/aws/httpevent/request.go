@@ -38,10 +38,19 @@ type Request struct {
 	Authorizer any
 	// Authorizer1 is the same for format 1.0.
 	Authorizer1 map[string]any
+	// Caller is who signed the request, for format 1.0; nil for nobody.
+	Caller *Caller
 
 	// URL makes the event a function URL's, which differs from an HTTP API's: the
 	// path stays escaped, and cookies are shown as a header too.
 	URL bool
+}
+
+// Caller is who signed a request.
+type Caller struct {
+	AccessKey string
+	Account   string
+	ARN       string // of the user
 }
 
 // context is what formats 1.0 and 2.0 call requestContext.http and identity.
@@ -103,7 +112,7 @@ func (q *Request) V2() ([]byte, error) {
 }
 
 func (q *Request) event2() *event2 {
-	plain := q.plainPath()
+	plain := q.PlainPath()
 	raw := plain
 	if q.URL {
 		raw = q.Path
@@ -111,7 +120,7 @@ func (q *Request) event2() *event2 {
 	header := q.header()
 	e := &event2{
 		Version: "2.0", RouteKey: q.RouteKey, RawPath: raw, RawQuery: q.HTTP.URL.RawQuery,
-		Cookies: cookies(header), Query: joined(query(q.HTTP.URL.RawQuery)),
+		Cookies: cookies(header), Query: joined(Query(q.HTTP.URL.RawQuery)),
 		Context: context2{
 			AccountID: q.Account, APIID: q.API, Authorizer: q.Authorizer, DomainName: q.Domain, DomainPrefix: q.domainPrefix(),
 			HTTP:      httpContext{q.HTTP.Method, plain, q.HTTP.Proto, q.SourceIP(), q.HTTP.UserAgent()},
@@ -122,6 +131,8 @@ func (q *Request) event2() *event2 {
 	}
 	if !q.URL {
 		delete(header, "Cookie")
+	} else if c := header["Cookie"]; len(c) > 1 {
+		header["Cookie"] = []string{strings.Join(c, "; ")} // a comma would be a part of a value
 	}
 	e.Headers = make(map[string]string, len(header))
 	for name, values := range header {
@@ -130,7 +141,8 @@ func (q *Request) event2() *event2 {
 	return e
 }
 
-func (q *Request) plainPath() string {
+// PlainPath returns the path without escapes.
+func (q *Request) PlainPath() string {
 	plain, err := url.PathUnescape(q.Path)
 	if err != nil { // the endpoint has refused such paths
 		return q.Path
@@ -194,13 +206,27 @@ func cookies(h http.Header) (list []string) {
 	return list
 }
 
-// query parses a query and keeps what can be read of a broken one.
-func query(raw string) url.Values {
+// Query parses a query. Other than net/url, it drops nothing: a semicolon is a
+// character like others, and what is no valid escape stays as it is.
+func Query(raw string) url.Values {
 	if raw == "" {
 		return nil
 	}
-	values, _ := url.ParseQuery(raw) // the rest is in the raw form
+	values := url.Values{}
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair != "" {
+			name, value, _ := strings.Cut(pair, "=")
+			values.Add(unescape(name), unescape(value))
+		}
+	}
 	return values
+}
+
+func unescape(s string) string {
+	if plain, err := url.QueryUnescape(s); err == nil {
+		return plain
+	}
+	return s
 }
 
 func joined(values url.Values) map[string]string {

@@ -76,22 +76,34 @@ func (q *Request) V1() ([]byte, error) {
 }
 
 func (q *Request) event1() *event1 {
-	path := q.plainPath()
+	path := q.PlainPath()
 	header := q.header()
-	values := query(q.HTTP.URL.RawQuery)
+	variables := q.StageVariables
+	if len(variables) == 0 {
+		variables = nil // null, not an empty object
+	}
+	values := Query(q.HTTP.URL.RawQuery)
 	return &event1{
 		Version: "1.0", Resource: q.resource(), Path: path, Method: q.HTTP.Method,
 		Headers: last(header), MultiHeaders: header, Query: last(values), MultiQuery: multi(values),
 		Context: context1{
 			AccountID: q.Account, APIID: q.API, Authorizer: q.Authorizer1, DomainName: q.Domain, DomainPrefix: q.domainPrefix(),
 			ExtendedID: q.ID, Method: q.HTTP.Method,
-			Identity: identity1{SourceIP: q.SourceIP(), UserAgent: q.HTTP.UserAgent()},
+			Identity: q.identity1(),
 			Path:     path, Protocol: q.HTTP.Proto, RequestID: q.ID,
 			RequestTime: q.Time.UTC().Format(timeLayout), RequestTimeEpoch: q.Time.UnixMilli(),
 			ResourceID: q.RouteKey, ResourcePath: q.resource(), Stage: q.Stage,
 		},
-		PathParameters: q.PathParameters, Variables: q.StageVariables,
+		PathParameters: q.PathParameters, Variables: variables,
 	}
+}
+
+func (q *Request) identity1() identity1 {
+	i := identity1{SourceIP: q.SourceIP(), UserAgent: q.HTTP.UserAgent()}
+	if c := q.Caller; c != nil {
+		i.AccessKey, i.AccountID, i.Caller, i.User, i.UserARN = &c.AccessKey, &c.Account, &c.AccessKey, &c.AccessKey, &c.ARN
+	}
+	return i
 }
 
 // resource is the route's path, as it was configured.

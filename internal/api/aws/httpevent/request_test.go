@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,45 @@ func TestEventsHaveTheDocumentedFields(t *testing.T) {
 	q.HTTP.Header.Set("Content-Type", "application/json")
 	event, err = q.V2()
 	golden(t, "url-2.0.json", event, err)
+}
+
+func TestQueriesLoseNothing(t *testing.T) {
+	for raw, want := range map[string]string{
+		"":                       "null",
+		"a=1&b=2&a=3":            `{"a":"1,3","b":"2"}`,
+		"a=1;b=2":                `{"a":"1;b=2"}`,
+		"a=100%&b=%zz&%=c":       `{"%":"c","a":"100%","b":"%zz"}`,
+		"a%20b=c+d&e&f=&&g=h=i&": `{"a b":"c d","e":"","f":"","g":"h=i"}`,
+	} {
+		b, err := json.Marshal(joined(Query(raw)))
+		if err != nil || string(b) != want {
+			t.Errorf("%q: %s, %v, want %s", raw, b, err, want)
+		}
+	}
+}
+
+func TestCookiesOfSeveralLinesStayApart(t *testing.T) {
+	q := documented(t, "")
+	q.URL = true
+	q.HTTP.Header["Cookie"] = []string{"a=1; b=2", "c=3"}
+	e := q.event2()
+	if got := e.Headers["cookie"]; got != "a=1; b=2; c=3" || !slices.Equal(e.Cookies, []string{"a=1", "b=2", "c=3"}) {
+		t.Errorf("header %q, cookies %q", got, e.Cookies)
+	}
+}
+
+func TestFormat1TellsWhoSigned(t *testing.T) {
+	q := documented(t, "")
+	q.Caller, q.StageVariables = &Caller{AccessKey: "AKIA", Account: "123456789012", ARN: "arn:user"}, map[string]string{}
+	b, err := q.V1()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"accessKey":"AKIA"`, `"accountId":"123456789012","caller":"AKIA"`, `"user":"AKIA"`, `"userArn":"arn:user"`, `"stageVariables":null`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %s in %s", want, b)
+		}
+	}
 }
 
 func TestBodiesAreTextByTheirTypeElseBase64(t *testing.T) {

@@ -156,27 +156,49 @@ func (d *Door) ListFunctionUrlConfigs(_ context.Context, in *ListFunctionUrlConf
 	if _, err := d.o.Functions.Get(t.name, ""); err != nil {
 		return nil, d.fail(t, err)
 	}
-	after, err := base64.RawURLEncoding.DecodeString(wire.Value(in.Marker))
+	after, err := readURLMarker(in.Marker)
 	if err != nil {
-		return nil, invalid("Invalid marker: pass the NextMarker of the page before.")
+		return nil, err
 	}
 	size, err := pageSize(in.MaxItems, maxPage)
 	if err != nil {
 		return nil, err
 	}
+	last := ""
 	out := &ListFunctionUrlConfigsOutput{FunctionUrlConfigs: []FunctionUrlConfig{}}
 	for _, u := range d.o.URLs.List(t.name) {
-		if in.Marker != nil && u.Qualifier <= string(after) {
+		if in.Marker != nil && u.Qualifier <= after {
 			continue
 		}
 		if len(out.FunctionUrlConfigs) == size {
-			last := wire.Value(out.FunctionUrlConfigs[size-1].FunctionArn)
-			out.NextMarker = new(base64.RawURLEncoding.EncodeToString([]byte(strings.TrimPrefix(strings.TrimPrefix(last, d.arn(t.name, "")), ":"))))
+			out.NextMarker = urlMarker(last)
 			break
 		}
 		out.FunctionUrlConfigs = append(out.FunctionUrlConfigs, *d.urlConfig(u))
+		last = u.Qualifier
 	}
 	return out, nil
+}
+
+// markerStart begins what a marker holds: without it, that of the function's own
+// URL, which has no qualifier, would be empty and end the list.
+const markerStart = ":"
+
+func urlMarker(qualifier string) *string {
+	return new(base64.RawURLEncoding.EncodeToString([]byte(markerStart + qualifier)))
+}
+
+// readURLMarker returns the qualifier of the last URL on the page before.
+func readURLMarker(marker *string) (string, error) {
+	if marker == nil {
+		return "", nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(*marker)
+	qualifier, ok := strings.CutPrefix(string(b), markerStart)
+	if err != nil || !ok {
+		return "", invalid("Invalid marker: pass the NextMarker of the page before.")
+	}
+	return qualifier, nil
 }
 
 func (d *Door) failURL(t target, err error) error {
@@ -205,8 +227,10 @@ func (d *Door) urlConfig(u *endpoint.URL) *FunctionUrlConfig {
 	return c
 }
 
+// readCORS reads what a request says. An empty configuration is how one is taken
+// away.
 func readCORS(c *Cors) *endpoint.CORS {
-	if c == nil {
+	if c == nil || len(c.AllowOrigins)+len(c.AllowMethods)+len(c.AllowHeaders)+len(c.ExposeHeaders) == 0 && !wire.Value(c.AllowCredentials) && wire.Value(c.MaxAge) == 0 {
 		return nil
 	}
 	return &endpoint.CORS{
