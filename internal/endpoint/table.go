@@ -3,7 +3,6 @@ package endpoint
 import (
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/mayfly-dev/mayfly/internal/errs"
@@ -69,9 +68,6 @@ func (t *Table[T]) Add(key string, v T) error {
 		name := strings.Trim(s, "{}")
 		if name, greedy = strings.CutSuffix(name, "+"); greedy && i != len(segments)-1 {
 			return errs.Newf(errs.Invalid, "the route key %q holds {%s+} before its end", key, name)
-		}
-		if slices.Contains(names, name) {
-			return errs.Newf(errs.Invalid, "the route key %q holds the variable %s twice", key, name)
 		}
 		names = append(names, name)
 		if !greedy {

@@ -235,6 +235,7 @@ func TestWhatAnAPICanNotHaveIsRefusedAndChangesNothing(t *testing.T) {
 	}{
 		"a second route of a key": {CodeConflict, route(func(in *CreateRouteInput) { in.RouteKey = new("$default") })},
 		"no route key":            {CodeBadRequest, route(func(in *CreateRouteInput) { in.RouteKey = new("/x") })},
+		"a variable twice":        {CodeBadRequest, route(func(in *CreateRouteInput) { in.RouteKey = new("GET /{a}/x/{a+}") })},
 		"no such integration":     {CodeNotFound, route(func(in *CreateRouteInput) { in.Target = new("integrations/x") })},
 		"no such authorizer": {CodeNotFound, route(func(in *CreateRouteInput) {
 			in.AuthorizationType, in.AuthorizerId = AuthorizationTypeJwt, new("x")

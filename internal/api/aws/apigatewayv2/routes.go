@@ -2,6 +2,7 @@ package apigatewayv2
 
 import (
 	"context"
+	"regexp"
 	"strings"
 
 	"github.com/mayfly-dev/mayfly/internal/api/aws/wire"
@@ -10,6 +11,9 @@ import (
 // CreateRoute adds a route to an API.
 func (d *Door) CreateRoute(ctx context.Context, in *CreateRouteInput) (*CreateRouteOutput, error) {
 	if err := required(param{"RouteKey", in.RouteKey}); err != nil {
+		return nil, err
+	}
+	if err := checkVariables(*in.RouteKey); err != nil {
 		return nil, err
 	}
 	r := &Route{RouteId: newID(), ApiKeyRequired: new(false), AuthorizationType: AuthorizationTypeNone}
@@ -22,6 +26,21 @@ func (d *Door) CreateRoute(ctx context.Context, in *CreateRouteInput) (*CreateRo
 		return nil
 	})
 	return (*CreateRouteOutput)(r), err
+}
+
+var variable = regexp.MustCompile(`\{([^{}+]+)\+?\}`)
+
+// checkVariables refuses a route key that names a variable twice. APIs of before
+// this check may have such routes, and are served.
+func checkVariables(key string) error {
+	seen := map[string]bool{}
+	for _, m := range variable.FindAllStringSubmatch(key, -1) {
+		if seen[m[1]] {
+			return bad("The route key %s holds the variable %s twice", key, m[1])
+		}
+		seen[m[1]] = true
+	}
+	return nil
 }
 
 // checkRoute refuses a route that the API can't have.
@@ -101,6 +120,9 @@ func (d *Door) GetRoutes(_ context.Context, in *GetRoutesInput) (*GetRoutesOutpu
 
 // UpdateRoute changes what the request names of a route.
 func (d *Door) UpdateRoute(ctx context.Context, in *UpdateRouteInput) (*UpdateRouteOutput, error) {
+	if err := checkVariables(wire.Value(in.RouteKey)); err != nil {
+		return nil, err
+	}
 	doc, err := d.change(ctx, in.ApiId, func(doc *document) error {
 		r := doc.Live.Routes[wire.Value(in.RouteId)]
 		if r == nil {
