@@ -39,6 +39,11 @@ const (
 	// boost is how long a new sandbox may use more than its share of CPU, as
 	// Lambda grants to inits. See Sandbox.Settle.
 	boost = 10 * time.Second
+
+	// thaw is how much longer a copy may, once it is ready: its first call does
+	// what a start would have done, since all pages that it touches are to be read
+	// and mapped.
+	thaw = 100 * time.Millisecond
 )
 
 // errBoot says that a Sentry died before it was ready.
@@ -68,6 +73,7 @@ type Sandbox struct {
 	done  chan struct{}
 	exit  sandbox.Exit // set before done is closed
 	boost *time.Timer
+	copy  bool // it came of a snapshot
 
 	settled atomic.Bool
 	gauge   gauge
@@ -222,8 +228,17 @@ func (s *Sandbox) start(ctx context.Context) error {
 // Settle implements sandbox.Sandbox: it gives the sandbox its share of the CPU
 // in place of a start's, and begins to hold one with Spec.CapCPU to that. It
 // happens by itself 10 s after Start, and with the first Pause. In a sandbox that
-// has ended, or without control groups, it does nothing.
+// has ended, or without control groups, it does nothing; in a copy it does that a
+// moment later.
 func (s *Sandbox) Settle() error {
+	if s.copy {
+		s.boost.Reset(thaw)
+		return nil
+	}
+	return s.settle()
+}
+
+func (s *Sandbox) settle() error {
 	s.boost.Stop()
 	if s.cgroup == nil || s.spec.Patient || s.settled.Swap(true) {
 		return nil
@@ -239,7 +254,7 @@ func (s *Sandbox) Settle() error {
 }
 
 func (s *Sandbox) endBoost() {
-	if err := s.Settle(); err != nil {
+	if err := s.settle(); err != nil {
 		s.d.cfg.Log.Warn("a sandbox's CPU is not limited", "sandbox", s.spec.ID, "error", err)
 	}
 }

@@ -123,6 +123,7 @@ func (s *Sandbox) restore(ctx context.Context, spec sandbox.Spec, state *os.File
 			return fmt.Errorf("limit sandbox: %w", err)
 		}
 	}
+	s.copy = true
 	s.boost.Reset(boost)
 	if _, err := state.Seek(at.Pages, io.SeekStart); err != nil { // gVisor reads on from there
 		return err
