@@ -422,6 +422,7 @@ func customRuntime(t *testing.T, p *place) {
 			if r := p.call(t, name, do(what)); r.failure != "" {
 				r.failsWith(t, "Runtime.ExitError")
 			}
+			p.call(t, name, do("echo")) // may still meet the dying process
 			well(t)
 		})
 	}

@@ -53,6 +53,12 @@ func (p *Probe) clock() (c clock) {
 	return c
 }
 
+func (p *Probe) clockCost() (c struct{ Clock, Call int64 }) {
+	p.t.Helper()
+	check(p.t, json.Unmarshal(p.Must("clock cost", nil), &c))
+	return c
+}
+
 func (s *suite) snapshot(t *testing.T) {
 	d := s.newDriver(t)
 	if _, ok := d.(sandbox.Snapshotter); !ok {
@@ -69,6 +75,9 @@ func (s *suite) snapshot(t *testing.T) {
 
 	first, second := Restore(t, d, s.images.Spec(), path), Restore(t, d, s.images.Spec(), path)
 	for _, c := range []*Probe{first, second} {
+		if took := c.clockCost(); took.Clock > took.Call/3 {
+			t.Errorf("a look at a clock takes %d ns, a system call %d: it is one", took.Clock, took.Call)
+		}
 		if got := string(c.Must("kept", nil)); got != "in memory" {
 			t.Errorf("memory holds %q", got)
 		}
